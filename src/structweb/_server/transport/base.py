@@ -1,0 +1,76 @@
+"""The seam between a connection and the bytes of its peer."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+
+class Transport(ABC):
+    """A connected byte stream, as a connection needs it: one reader, one writer, and a notice of departure.
+
+    One task receives and one task drains at a time.  Cancelling `receive` loses no bytes.
+    Cancelling `drain` may leave part of what was written on the way: abort the transport then.
+    """
+
+    __slots__ = ()
+
+    #: True while more response bytes wait than the write limit allows: `drain` before writing more.
+    congested: bool
+
+    @abstractmethod
+    async def receive(self) -> bytes:
+        """Return the next bytes from the peer, at most 256 KiB, or b"" once it has ended its side.
+
+        Bytes read ahead by the watcher come first.  May wait for ever: deadlines belong to the caller.
+        Raises ConnectionError when the connection broke.
+        """
+
+    @abstractmethod
+    def write(self, data: bytes) -> None:
+        """Hand `data` to the kernel, or keep what the kernel does not take at once.  Never waits.
+
+        Sets `congested` when the caller must `drain` before it writes again.
+        After the connection broke, data is dropped silently: `drain` and the watcher tell.
+        """
+
+    @abstractmethod
+    async def drain(self) -> None:
+        """Wait until the peer has taken enough for another write.  Raises ConnectionError when it is gone."""
+
+    @abstractmethod
+    def unsent(self) -> int:
+        """Return how many written bytes the kernel has not taken yet (for progress, not for flow control)."""
+
+    @abstractmethod
+    def watch(self, gone: Callable[[], None]) -> None:
+        """Call `gone` once, from the event loop, when the peer ends its side or the connection breaks.
+
+        Reads ahead, at most the read-ahead budget; past it the peer is held back by TCP and a FIN is not seen.
+        If the peer is gone already, `gone` is called before `watch` returns.  Replaces an earlier watch.
+        """
+
+    @abstractmethod
+    def unwatch(self) -> None:
+        """Forget the callback given to `watch`.  Never waits; bytes read ahead stay for `receive`."""
+
+    @abstractmethod
+    async def send_eof(self) -> None:
+        """End our side (FIN) after all written bytes, where the stream can; else do nothing.  Waits like `drain`."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Flush what was written and close (over TLS, with close_notify).  May wait for the peer: bound it.
+
+        Idempotent.  When cancelled, the transport is aborted.
+        """
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Close at once and drop what is unsent.  Never waits, never raises, idempotent."""
+
+    @abstractmethod
+    def get_extra_info(self, name: str, default: Any = None) -> Any:  # Any: each name has its own type, as in asyncio
+        """Return what is known under asyncio's names, else `default`.
+
+        peername, sockname, socket, sslcontext, ssl_object, peercert, cipher, compression.
+        """

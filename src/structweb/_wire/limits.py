@@ -1,0 +1,75 @@
+"""How much and how long: sizes a peer may send, and the phases of a connection with their patience."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Phase(Enum):
+    """Where a connection stands; each phase has its patience in `Timeouts`."""
+
+    #: Between requests, or before the first one: no byte of a head has arrived.
+    IDLE = "idle"
+    #: Part of a request head has arrived.
+    HEAD = "head"
+    #: The handler waits for body bytes.
+    BODY = "body"
+    #: The handler runs.  Has no patience of its own: a handler may take its time.
+    HANDLER = "handler"
+    #: The handler waits for the peer to take response bytes.
+    SEND = "send"
+    #: The response is out; what is left of the request is read and dropped.
+    LINGER = "linger"
+    #: Another protocol owns the connection.
+    UPGRADED = "upgraded"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Sizes in bytes (fields: a count) past which a peer is refused.  Defaults as aiohttp's."""
+
+    #: The request line, without its CRLF: longer ones get 414.
+    request_line: int = 8190
+    #: One field line (name, colon, value): longer ones get 431.
+    field: int = 8190
+    #: Field lines of a head, and of a trailer section: more get 431.
+    fields: int = 128
+    #: Bytes held unread for one connection (pipelined requests, body bytes the handler has not taken).
+    #: Past it the socket is not read: TCP holds the peer back.
+    read_ahead: int = 65536
+    #: Response bytes that may wait for a slow peer before `write` blocks.
+    write_buffer: int = 65536
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """Seconds a connection may stay silent, by phase.  None waits forever.
+
+    Deadlines are swept once a second, so a connection may live up to a second longer.
+    """
+
+    #: IDLE and HEAD: from the end of an exchange (or from the connection) to the next complete head.
+    #: 75 as aiohttp's run_app: outlives a proxy that reuses connections for 60.  0 closes after each response.
+    keepalive: float | None = 75.0
+    #: BODY: between two reads of body bytes.
+    body: float | None = 60.0
+    #: SEND: without the peer taking a single byte.
+    send: float | None = 60.0
+    #: LINGER: for reading and dropping an unread body after the response.
+    linger: float = 10.0
+    #: For the TLS handshake.
+    tls_handshake: float = 30.0
+
+    def patience(self, phase: Phase) -> float | None:
+        """Return the seconds that `phase` may last without progress, or None for no limit."""
+        match phase:
+            case Phase.IDLE | Phase.HEAD:
+                return self.keepalive
+            case Phase.BODY:
+                return self.body
+            case Phase.SEND:
+                return self.send
+            case Phase.LINGER:
+                return self.linger
+            case Phase.HANDLER | Phase.UPGRADED | Phase.CLOSED:
+                return None
