@@ -1,0 +1,42 @@
+"""The body of a request, pulled from its connection."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from structweb._server.connection import Connection
+
+
+class Body:
+    """The bytes behind a request head, in order, without their framing."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: "Connection") -> None:
+        self._connection = connection
+
+    @property
+    def done(self) -> bool:
+        """Whether the whole body has been read from the wire (True when there is none)."""
+        return self._connection.wire.body_done
+
+    @property
+    def trailers(self) -> tuple[tuple[bytes, bytes], ...]:
+        """The trailer fields of a chunked body, in wire order, once it is `done`."""
+        return self._connection.wire.trailers
+
+    async def receive(self) -> bytes:
+        """Return the next bytes of the body, or b"" once it ended.
+
+        Waits for the peer, at most `Timeouts.body` from chunk to chunk.  Only what was asked for is read:
+        TCP holds the peer back meanwhile.  Raises `Refusal` for malformed framing (400) and for a peer that
+        stalls (408), ConnectionResetError when the peer left in mid-body.
+        """
+        connection = self._connection
+        wire = connection.wire
+        while (data := wire.next_data()) is None:
+            await connection.read_body()
+        return data
+
+    def receive_nowait(self) -> bytes | None:
+        """Return the next bytes that have already arrived, b"" at the end, None when there are none yet."""
+        return self._connection.wire.next_data()

@@ -1,0 +1,353 @@
+"""One connection: read a head, run the handler, see the response out, and again."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from contextvars import copy_context
+from email.utils import formatdate
+from time import time
+from typing import Final, Protocol
+
+import anyio
+from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint
+
+from structweb._server.config import ServerConfig
+from structweb._server.exchange import Exchange, ExchangeHandler, Stage
+from structweb._server.isolation import run_isolated
+from structweb._server.transport.base import Transport
+from structweb._server.upgrade import UpgradedStream
+from structweb._wire.events import Refusal
+from structweb._wire.http1 import Http1
+from structweb._wire.limits import Phase
+from structweb._wire.reply import ReplyHead
+
+logger = logging.getLogger("structweb.server")
+
+# Pipelined requests served in a row before other tasks get their turn.
+_FAIR_SHARE: Final = 16
+
+
+class Owner(Protocol):
+    """What a connection needs of the server it belongs to."""
+
+    handler: ExchangeHandler
+    config: ServerConfig
+    connections: "set[Connection]"
+    #: Set once the server shuts down: the exchange under way is the last one.
+    closing: bool
+    requests_count: int
+
+
+Opener = Callable[[TaskGroup], Awaitable[Transport]]
+
+
+async def serve_connection(opener: Opener, server: Owner) -> None:
+    """Open a transport and serve its peer to the end; everything that it starts ends with it.
+
+    A peer that cannot be served (a failed TLS handshake, a reset) is a debug record.  What else a handler lets
+    out is raised: the firewall around the connection logs it.
+    """
+    async with anyio.create_task_group() as group:
+        connection = Connection(server, group.cancel_scope)
+        server.connections.add(connection)
+        try:
+            try:
+                connection.transport = await opener(group)
+            except (OSError, TimeoutError) as exc:
+                logger.debug("Connection could not be opened: %r", exc)
+                return
+            await connection.run()
+        except ConnectionError as exc:
+            if connection.phase is Phase.HANDLER and not connection.gone:
+                raise  # the handler's own trouble with a peer of its own
+            logger.debug("Connection lost, %r (%s)", exc, connection.describe())
+        finally:
+            server.connections.discard(connection)
+            connection.abort()
+            connection.phase = Phase.CLOSED
+
+
+class _Stamp:
+    """The Date and Server lines, made once a second."""
+
+    __slots__ = ("line", "second", "server")
+
+    def __init__(self) -> None:
+        self.second = 0
+        self.server: str | None = None
+        self.line = b""
+
+
+_stamp = _Stamp()
+
+
+class Connection:
+    """The server's side of one connection, in one task.
+
+    The reaper calls `sweep` once a second; `shut`, `cancel` and `abort` may be called from any task.
+    """
+
+    __slots__ = (
+        "_unsent",
+        "body_scope",
+        "config",
+        "deadline",
+        "exchange",
+        "gone",
+        "phase",
+        "reason",
+        "reusable",
+        "scope",
+        "send_lock",
+        "server",
+        "transport",
+        "watching",
+        "wire",
+    )
+
+    #: Where it stands; whoever sets it sets `deadline` to None, too.
+    phase: Phase
+    #: The time at which the phase has lasted too long; None until the next sweep works it out.
+    deadline: float | None
+    transport: Transport
+    #: The exchange under way.
+    exchange: Exchange | None
+    #: Whether the peer is known to have left.
+    gone: bool
+    #: Why the connection was cancelled, for logs; "" while it was not.
+    reason: str
+
+    def __init__(self, server: Owner, scope: anyio.CancelScope) -> None:
+        config = server.config
+        self.server = server
+        self.config = config
+        self.scope = scope
+        self.wire = Http1(config.limits, express=config.express)
+        self.phase = Phase.IDLE
+        self.deadline = None
+        self.exchange = None
+        self.gone = False
+        self.reason = ""
+        self.watching = False
+        self.reusable = config.timeouts.keepalive != 0
+        self.body_scope: anyio.CancelScope | None = None
+        self.send_lock: anyio.Lock | None = None
+        self._unsent = 0
+
+    async def run(self) -> None:
+        """Serve exchanges, one after the other, until either side ends the connection."""
+        server, wire, transport = self.server, self.wire, self.transport
+        handler = server.handler
+        base = copy_context()
+        in_a_row = 0
+        while True:
+            try:
+                head = wire.next_head()
+            except Refusal as refusal:
+                await self._refuse(refusal)
+                break
+            if head is None:
+                if server.closing:
+                    break
+                self.phase = Phase.HEAD if wire.head_started else Phase.IDLE
+                data = await transport.receive()
+                if not data:
+                    break
+                in_a_row = 0
+                wire.feed(data)
+                continue
+            server.requests_count += 1
+            self.exchange = exchange = Exchange(self, head)
+            self.phase = Phase.HANDLER
+            await run_isolated(handler(exchange), base.copy(), self)  # type: ignore[arg-type]  # a coroutine in practice
+            if self.watching:
+                self.unwatch()
+            if exchange.stage is not Stage.FINISHED:
+                self.abort()
+                return
+            if not wire.body_done and not await self._drop_body():
+                break
+            self.exchange = None
+            if not exchange.keep_alive:
+                break
+            del exchange, head
+            wire.next_cycle()
+            self.deadline = None
+            in_a_row += 1
+            if in_a_row >= _FAIR_SHARE:
+                in_a_row = 0
+                await checkpoint()
+        await self._close()
+
+    # -- what an exchange asks for ---------------------------------------------------------------------------------
+
+    async def read_body(self) -> None:
+        """Wait for more bytes from the peer, at most `Timeouts.body`, and feed them to the wire."""
+        before = self.phase
+        self.phase, self.deadline = Phase.BODY, None
+        try:
+            with anyio.CancelScope() as self.body_scope:
+                data = await self.transport.receive()
+        finally:
+            stalled = self.body_scope.cancelled_caught if self.body_scope is not None else False
+            self.body_scope = None
+            self.phase, self.deadline = before, None
+        if stalled:
+            raise Refusal(408, f"No body bytes arrived for {self.config.timeouts.body} seconds")
+        if data:
+            self.wire.feed(data)
+        elif self.config.half_close == "serve":
+            self.wire.feed_eof()
+        else:
+            self.gone = True
+            raise ConnectionResetError("the peer left before the end of the request body")
+
+    async def drain(self) -> None:
+        """Wait until the peer took enough, at most `Timeouts.send` without progress.  Cancelled, it aborts."""
+        if self.send_lock is None:
+            self.send_lock = anyio.Lock()
+        async with self.send_lock:
+            before = self.phase
+            self.phase, self.deadline = Phase.SEND, None
+            try:
+                await self.transport.drain()
+            except ConnectionError as exc:
+                self.gone = True
+                raise ConnectionResetError("cannot send: the peer is gone") from exc
+            except BaseException:
+                # Part of the data may be on its way: nothing that follows could be understood.
+                self.abort()
+                raise
+            finally:
+                self.phase, self.deadline = before, None
+
+    def may_reuse(self, exchange: Exchange) -> bool:
+        """Tell whether the connection could carry another request after this exchange.
+
+        Not when the peer still waits for 100 Continue: whether its body follows cannot be known.
+        """
+        wire = self.wire
+        return wire.body_done or exchange.head.block.expect is None or exchange.continued or wire.buffered > 0
+
+    def stamp(self, reply: ReplyHead) -> bytes:
+        """Return the Date and Server lines that `reply` does not have itself."""
+        name = self.config.server_header
+        now = int(time())
+        if now != _stamp.second or _stamp.server != name:
+            server = "" if name is None else f"Server: {name}\r\n"
+            _stamp.second, _stamp.server = now, name
+            _stamp.line = f"Date: {formatdate(now, usegmt=True)}\r\n{server}".encode("latin-1")
+        if not reply.date and not reply.server:
+            return _stamp.line
+        date, _, server_line = _stamp.line.partition(b"\r\n")
+        return (b"" if reply.date else date + b"\r\n") + (b"" if reply.server else server_line)
+
+    def hand_over(self) -> UpgradedStream:
+        """Give the connection away as a byte stream; HTTP is over."""
+        self.phase, self.deadline = Phase.UPGRADED, None
+        if self.watching:
+            self.unwatch()
+        self.watching = True  # whoever owns the stream reads it, and sees the departure himself
+        return UpgradedStream(self, self.wire.hand_over())
+
+    # -- the peer's departure --------------------------------------------------------------------------------------
+
+    def watch(self) -> None:
+        """Have the transport tell when the peer leaves."""
+        self.watching = True
+        self.transport.watch(self._peer_gone)
+
+    def unwatch(self) -> None:
+        """End the watch; what was read ahead stays for the next request."""
+        self.watching = False
+        self.transport.unwatch()
+
+    def _peer_gone(self) -> None:
+        self.gone = True
+        exchange = self.exchange
+        if exchange is not None and exchange.disconnect == "cancel" and exchange.stage is not Stage.FINISHED:
+            self.cancel("client gone")
+
+    # -- what its owner asks for -----------------------------------------------------------------------------------
+
+    def sweep(self, now: float) -> None:
+        """Work out the deadline of a new phase, or end a phase that has lasted too long."""
+        if self.phase is Phase.SEND and (unsent := self.transport.unsent()) != self._unsent:
+            self._unsent, self.deadline = unsent, None
+        if self.deadline is None:
+            patience = self.config.timeouts.patience(self.phase)
+            self.deadline = float("inf") if patience is None else now + patience
+        elif now >= self.deadline:
+            self._expire()
+
+    def _expire(self) -> None:
+        match self.phase:
+            case Phase.BODY if self.body_scope is not None:
+                self.body_scope.cancel()
+            case Phase.SEND | Phase.LINGER:
+                logger.debug("Peer stalled, connection aborted (%s)", self.describe())
+                self.abort()
+            case _:
+                self.cancel(f"{self.phase.value} timeout")
+
+    def shut(self) -> None:
+        """Let the exchange under way be the last one; end a connection without one at once."""
+        if self.phase in (Phase.IDLE, Phase.HEAD) or (self.phase is Phase.LINGER and not self.transport.unsent()):
+            self.cancel("shutdown")
+
+    def cancel(self, reason: str) -> None:
+        """Cancel whatever the connection does, and end it."""
+        self.reason = self.reason or reason
+        logger.debug("Connection cancelled, %s (%s)", reason, self.describe())
+        self.scope.cancel()
+
+    def abort(self) -> None:
+        """Close the transport at once; unsent bytes are lost."""
+        transport = getattr(self, "transport", None)
+        if transport is not None:
+            transport.abort()
+
+    def describe(self) -> str:
+        """Return who is connected and what the connection does, for logs and reports."""
+        transport = getattr(self, "transport", None)
+        peer = transport.get_extra_info("peername") if transport is not None else None
+        request = f", {self.exchange.head!r}" if self.exchange is not None else ""
+        return f"peer {peer}, {self.phase.value}{request}"
+
+    # -- endings ---------------------------------------------------------------------------------------------------
+
+    async def _refuse(self, refusal: Refusal) -> None:
+        self.exchange = exchange = Exchange.refused(self, refusal)
+        self.phase = Phase.HANDLER
+        await run_isolated(self.server.handler(exchange), copy_context(), self)  # type: ignore[arg-type]
+        if self.watching:
+            self.unwatch()
+
+    async def _drop_body(self) -> bool:
+        """Read and drop the rest of the request, at most `Timeouts.linger`; tell whether its end was reached."""
+        self.phase, self.deadline = Phase.LINGER, None
+        exchange, wire = self.exchange, self.wire
+        if exchange is None or not exchange.keep_alive or not self.config.timeouts.linger:
+            return False
+        try:
+            while True:
+                data = wire.next_data()
+                if data is None:
+                    received = await self.transport.receive()
+                    if not received:
+                        return False
+                    wire.feed(received)
+                elif not data:
+                    return True
+        except Refusal:
+            return False
+
+    async def _close(self) -> None:
+        """Close so that the peer can still read the response: closing over unread bytes would reset it away."""
+        self.phase, self.deadline = Phase.LINGER, None
+        wire, transport = self.wire, self.transport
+        if self.exchange is not None and (not wire.body_done or wire.buffered) and self.config.timeouts.linger:
+            await transport.send_eof()
+            while await transport.receive():
+                pass
+        await transport.aclose()

@@ -1,0 +1,327 @@
+"""One request and its response, as the floor above sees a connection."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from structweb._server.body import Body
+from structweb._server.upgrade import UpgradedStream
+from structweb._wire.events import Head, HeaderBlock, HttpVersion10, HttpVersion11, Refusal
+from structweb._wire.reply import CONTINUE, LAST_CHUNK, Fields, Framing, ReplyHead, bodiless, chunk, reply_head
+
+if TYPE_CHECKING:
+    from structweb._server.config import ServerConfig
+    from structweb._server.connection import Connection
+    from structweb._server.transport.base import Transport
+
+logger = logging.getLogger("structweb.server")
+
+Bytes = bytes | bytearray | memoryview
+
+# Up to here head and body go out in one piece: copying this much costs less than a second system call.
+_ONE_PIECE: Final = 65536
+# A handler that writes without ever waiting gives way to other tasks after this many bytes.
+_FAIR_SHARE: Final = 262144
+_NO_FIELDS: Final = HeaderBlock(())
+
+#: What client-side departure before any response reads in the access log, as in nginx.
+CLIENT_CLOSED_REQUEST: Final = 499
+
+
+class Stage(Enum):
+    """How far a response is."""
+
+    OPEN = "open"
+    STARTED = "started"
+    FINISHED = "finished"
+
+
+class Exchange:
+    """A request head, the body behind it, and the one response to it.
+
+    The floor above sends exactly one response: `respond` for a complete one, or `start`, `write` and `finish`,
+    or `upgrade`.  Whoever leaves it unfinished loses the connection: the peer sees a truncated answer, never a
+    wrong one.
+    """
+
+    __slots__ = (
+        "_connection",
+        "_framing",
+        "_since_yield",
+        "_status",
+        "_unwritten",
+        "bytes_sent",
+        "continued",
+        "disconnect",
+        "head",
+        "keep_alive",
+        "refusal",
+        "stage",
+    )
+
+    #: The request; `Head("UNKNOWN", "/", HttpVersion10, ...)` when `refusal` is set.
+    head: Head
+    #: Set for bytes that are no acceptable request: answer with its status and message.
+    refusal: Refusal | None
+    #: "cancel" or "finish": what the client's departure means for the handler.  Read when it happens.
+    disconnect: str
+    #: Whether 100 Continue was sent.
+    continued: bool
+    #: False when the connection closes after this response; may be set until the response starts.
+    keep_alive: bool
+    #: Bytes of the response handed to the transport, head and framing included.
+    bytes_sent: int
+    stage: Stage
+
+    def __init__(self, connection: "Connection", head: Head) -> None:
+        self._connection = connection
+        self.head = head
+        self.refusal = None
+        config = connection.config
+        self.disconnect = config.disconnect
+        self.keep_alive = head.keep_alive and connection.reusable
+        self.stage = Stage.OPEN
+        self.bytes_sent = 0
+        self._status = 0
+        self.continued = False
+        self._since_yield = 0
+
+    @classmethod
+    def refused(cls, connection: "Connection", refusal: Refusal) -> "Exchange":
+        """Make the exchange that answers bytes which are no acceptable request."""
+        exchange = cls(connection, Head("UNKNOWN", "/", HttpVersion10, _NO_FIELDS))
+        exchange.refusal = refusal
+        exchange.keep_alive = False
+        return exchange
+
+    @property
+    def config(self) -> "ServerConfig":
+        """The server's settings."""
+        return self._connection.config
+
+    @property
+    def transport(self) -> "Transport":
+        """The connection's transport, to ask it for extra info; reading and writing go through the exchange."""
+        return self._connection.transport
+
+    @property
+    def cancel_scope(self) -> anyio.CancelScope:
+        """The connection's cancel scope: cancelling it ends the handler and the connection."""
+        return self._connection.scope
+
+    @property
+    def body(self) -> Body:
+        """The request body."""
+        return Body(self._connection)
+
+    @property
+    def has_body(self) -> bool:
+        """Whether the head announced a body (of more than zero bytes)."""
+        block = self.head.block
+        return block.chunked or bool(block.content_length)
+
+    @property
+    def started(self) -> bool:
+        """Whether the head of the response has been written."""
+        return self.stage is not Stage.OPEN
+
+    @property
+    def finished(self) -> bool:
+        """Whether the response is complete."""
+        return self.stage is Stage.FINISHED
+
+    @property
+    def peer_gone(self) -> bool:
+        """Whether the peer is known to have left."""
+        return self._connection.gone
+
+    @property
+    def status(self) -> int:
+        """The status that was sent; 0 before, 499 when the client left before it."""
+        if self._status == 0 and self._connection.gone:
+            return CLIENT_CLOSED_REQUEST
+        return self._status
+
+    async def send_continue(self) -> None:
+        """Tell a waiting peer to send its body (100 Continue, RFC 9110 section 10.1.1), once.
+
+        Does nothing for HTTP/1.0, after the response started, and when the body is there already.
+        """
+        connection = self._connection
+        if self.continued or self.started or self.head.version != HttpVersion11 or connection.wire.body_done:
+            return
+        self.continued = True
+        connection.transport.write(CONTINUE)
+        if connection.transport.congested:
+            await connection.drain()
+
+    async def respond(self, status: int, reason: str, fields: Fields, body: Bytes) -> None:
+        """Send a complete response.
+
+        Adds Content-Length, Date, Server and Connection unless `fields` has them; `body` is left out where the
+        protocol forbids one (HEAD, 204, 304).  A tuple of fields is taken to repeat and its encoding remembered.
+        Raises ValueError, with nothing sent, for fields that are not allowed on the wire or a Content-Length that
+        is not the body's; RuntimeError for a second response.
+        """
+        head = self.head
+        reply = reply_head(head.version, status, reason, fields)
+        length = body.nbytes if body.__class__ is memoryview else len(body)  # type: ignore[union-attr]
+        if bodiless(head.method, status):
+            size_line = self._bodiless_length(reply, status, length)
+            body = b""
+        elif reply.length is None:
+            if reply.chunked:
+                raise ValueError("a complete response is not chunked: give no Transfer-Encoding")
+            size_line = b"Content-Length: %d\r\n" % length
+        elif reply.length == length:
+            size_line = b""
+        else:
+            raise ValueError(f"Content-Length is {reply.length}, the body has {length} bytes")
+        data = self._open(reply, status, size_line)
+        self.stage = Stage.FINISHED
+        transport = self._connection.transport
+        if length <= _ONE_PIECE:
+            data = data + body
+            transport.write(data)
+            self.bytes_sent = len(data)
+        else:
+            transport.write(data)
+            if body:
+                transport.write(bytes(body))
+            self.bytes_sent = len(data) + len(body)
+        if transport.congested:
+            await self._connection.drain()
+
+    async def start(
+        self, status: int, reason: str, fields: Fields, *, length: int | None = None, chunked: bool = False
+    ) -> None:
+        """Send the head of a streamed response.
+
+        With a `length`, exactly that many bytes follow.  Without, the body is chunked; to an HTTP/1.0 client it
+        ends with the connection.  Content-Length or ``Transfer-Encoding: chunked`` among the fields say the same.
+        Raises ValueError, with nothing sent, for fields that are not allowed or contradict each other.
+        """
+        head = self.head
+        reply = reply_head(head.version, status, reason, fields)
+        if length is not None and reply.length not in (None, length):
+            raise ValueError(f"Content-Length is {reply.length}, but length={length} was given")
+        announced = reply.length if length is None else length
+        size_line = b""
+        if status < 200 or status in (204, 304):
+            size_line = self._bodiless_length(reply, status, None)
+            framing = Framing.NONE
+        elif announced is not None:
+            framing = Framing.LENGTH
+            if reply.length is None:
+                size_line = b"Content-Length: %d\r\n" % announced
+        elif head.version == HttpVersion11:
+            framing = Framing.CHUNKED
+            if not reply.chunked:
+                size_line = b"Transfer-Encoding: chunked\r\n"
+        elif chunked or reply.chunked:
+            raise ValueError("chunked encoding is for HTTP/1.1, the request is HTTP/1.0")
+        else:
+            framing = Framing.UNTIL_CLOSE
+            self.keep_alive = False
+        if bodiless(head.method, status):
+            framing = Framing.NONE
+        data = self._open(reply, status, size_line)
+        self._framing = framing
+        self._unwritten = announced or 0
+        await self._send(data)
+
+    async def write(self, data: Bytes) -> None:
+        """Send body bytes; wait while the peer is slow, at most `Timeouts.send` without progress.
+
+        Swallows the bytes where the protocol forbids a body (HEAD, 204, 304).  Raises ConnectionResetError when the
+        peer is gone, ValueError for more bytes than were announced, RuntimeError before `start` or after `finish`.
+        When the wait is cancelled, the response is broken and the connection ends.
+        """
+        if self.stage is not Stage.STARTED:
+            raise RuntimeError(f"cannot write: the response is {self.stage.value}, expected started")
+        if data.__class__ is memoryview:
+            data = data.cast("B")  # type: ignore[union-attr]
+        size = len(data)
+        if self._framing is Framing.NONE or not size:
+            self._since_yield += size
+        elif self._framing is Framing.CHUNKED:
+            await self._send(chunk(data))
+        else:
+            if self._framing is Framing.LENGTH:
+                if size > self._unwritten:
+                    raise ValueError(f"cannot write {size} bytes: Content-Length leaves {self._unwritten}")
+                self._unwritten -= size
+            await self._send(data if data.__class__ is bytes else bytes(data))
+        if self._since_yield > _FAIR_SHARE:
+            self._since_yield = 0
+            await anyio.lowlevel.checkpoint()
+
+    async def finish(self) -> None:
+        """End the response body.  A body shorter than announced is logged and closes the connection."""
+        if self.stage is Stage.FINISHED:
+            return
+        if self.stage is not Stage.STARTED:
+            raise RuntimeError("cannot finish: the response was not started")
+        if self._framing is Framing.CHUNKED:
+            await self._send(LAST_CHUNK)
+        elif self._framing is Framing.LENGTH and self._unwritten:
+            self.keep_alive = False
+            logger.error("Response to %r ended %d bytes before its Content-Length", self.head, self._unwritten)
+        self.stage = Stage.FINISHED
+
+    async def upgrade(self, fields: Fields) -> UpgradedStream:
+        """Answer 101 with `fields` and return the connection as a byte stream, bytes behind the head first.
+
+        The stream is the caller's until the handler returns; then the connection is closed.
+        """
+        data = self._open(reply_head(HttpVersion11, 101, "Switching Protocols", fields), 101, b"")
+        self.stage = Stage.FINISHED
+        self.keep_alive = False
+        await self._send(data)
+        return self._connection.hand_over()
+
+    def _open(self, reply: ReplyHead, status: int, size_line: bytes) -> bytes:
+        """Complete the head with what the server adds, and take the stage from OPEN to STARTED."""
+        if self.stage is not Stage.OPEN:
+            raise RuntimeError(f"a response was sent already: cannot send {status} after {self._status}")
+        connection = self._connection
+        if reply.close or connection.server.closing or not connection.may_reuse(self):
+            self.keep_alive = False
+        self.stage = Stage.STARTED
+        self._status = status
+        version = self.head.version
+        if reply.connection or status == 101:
+            option = b""
+        elif version == HttpVersion11:
+            option = b"" if self.keep_alive else b"Connection: close\r\n"
+        else:
+            option = b"Connection: keep-alive\r\n" if self.keep_alive else b""
+        return b"%b%b%b%b\r\n" % (reply.data, size_line, connection.stamp(reply), option)
+
+    def _bodiless_length(self, reply: ReplyHead, status: int, length: int | None) -> bytes:
+        """Return the Content-Length line of a response without body bytes; refuse what RFC 9110 8.6 forbids."""
+        if status < 200 or status in (204, 304):
+            if reply.chunked or (reply.length is not None and status != 304):
+                raise ValueError(f"a {status} response must not have Content-Length or Transfer-Encoding")
+            return b""
+        if reply.length is not None or reply.chunked or length is None or self.head.method == "CONNECT":
+            return b""
+        return b"Content-Length: %d\r\n" % length
+
+    async def _send(self, data: bytes) -> None:
+        connection = self._connection
+        if connection.gone:
+            raise ConnectionResetError("cannot send: the peer is gone")
+        size = len(data)
+        connection.transport.write(data)
+        self.bytes_sent += size
+        self._since_yield += size
+        if connection.transport.congested:
+            self._since_yield = 0
+            await connection.drain()
+
+
+ExchangeHandler = Callable[[Exchange], Awaitable[None]]

@@ -1,0 +1,117 @@
+"""How responses are framed and written (RFC 9110, RFC 9112), for HTTP/1.0 and 1.1.
+
+h11 cannot write an HTTP/1.0 keep-alive answer, does not refuse CR or LF in a reason, and breaks on body bytes
+behind HEAD; so what leaves the server is written here, strictly, and tests hold it to what an h11 client reads.
+"""
+
+import re
+from collections.abc import Sequence
+from enum import Enum
+from functools import lru_cache
+from typing import Final
+
+from structweb._wire.events import HttpVersion
+
+Fields = Sequence[tuple[str, str]]
+
+_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+# What RFC 9110 section 5.5 calls dangerous in a field value, and every other control byte but HTAB.
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_DIGITS: Final = re.compile(r"[0-9]{1,18}")
+
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+LAST_CHUNK: Final = b"0\r\n\r\n"
+
+
+class Framing(Enum):
+    """How the end of a response body is told."""
+
+    #: There is no body: HEAD, 1xx, 204, 304, 2xx to CONNECT.
+    NONE = "none"
+    LENGTH = "length"
+    CHUNKED = "chunked"
+    #: The end of the connection ends the body (HTTP/1.0 without a length).
+    UNTIL_CLOSE = "until close"
+
+
+def bodiless(method: str, status: int) -> bool:
+    """Tell whether a response carries no body bytes, whatever its fields say (RFC 9112 section 6.3)."""
+    return method == "HEAD" or status in (204, 304) or status < 200 or (method == "CONNECT" and status < 300)
+
+
+class ReplyHead:
+    """The status line and the given fields of a response, checked and encoded, without the final empty line.
+
+    Tells which of the fields that the server fills in were given.
+    """
+
+    __slots__ = ("chunked", "close", "connection", "data", "date", "length", "server")
+
+    data: bytes
+    #: The given Content-Length, or None.
+    length: int | None
+    #: Whether Transfer-Encoding was given (only ``chunked`` may be).
+    chunked: bool
+    date: bool
+    server: bool
+    #: Whether Connection was given, and whether it lists ``close``.
+    connection: bool
+    close: bool
+
+    def __init__(self, minor: int, status: int, reason: str, fields: Fields) -> None:
+        if not 100 <= status <= 999:
+            raise ValueError(f"status must be from 100 to 999, got {status!r}")
+        if bad := _CONTROL.search(reason):
+            raise ValueError(f"reason must not contain control characters, got {bad.group()!r} in {reason!r}")
+        self.length = None
+        self.chunked = self.date = self.server = self.connection = self.close = False
+        lines = [f"HTTP/1.{minor} {status} {reason}\r\n"]
+        for name, value in fields:
+            if not _TOKEN.fullmatch(name):
+                raise ValueError(f"header name must be a token (RFC 9110 section 5.1), got {name!r}")
+            if bad := _CONTROL.search(value):
+                raise ValueError(f"header value must not contain control characters, got {bad.group()!r} in {name}")
+            self._note(name.lower(), value)
+            lines.append(f"{name}: {value}\r\n")
+        self.data = "".join(lines).encode("utf-8", "surrogateescape")
+
+    def _note(self, name: str, value: str) -> None:
+        """Remember a field that has a say in the framing; refuse one that would contradict it."""
+        match name:
+            case "content-length":
+                if not _DIGITS.fullmatch(value) or self.length is not None:
+                    raise ValueError(f"Content-Length must be one decimal number, got {value!r}")
+                self.length = int(value)
+            case "transfer-encoding":
+                if value.lower() != "chunked" or self.chunked:
+                    raise ValueError(f"Transfer-Encoding must be 'chunked', got {value!r}")
+                self.chunked = True
+            case "date":
+                self.date = True
+            case "server":
+                self.server = True
+            case "connection":
+                self.connection = True
+                self.close = self.close or "close" in (option.strip() for option in value.lower().split(","))
+        if self.chunked and self.length is not None:
+            raise ValueError("a response must not have both Content-Length and Transfer-Encoding (RFC 9112 section 6.2)")
+
+
+@lru_cache(maxsize=512)
+def _repeating_head(minor: int, status: int, reason: str, fields: tuple[tuple[str, str], ...]) -> ReplyHead:
+    return ReplyHead(minor, status, reason, fields)
+
+
+def reply_head(version: HttpVersion, status: int, reason: str, fields: Fields) -> ReplyHead:
+    """Return the checked and encoded head of a response.  Raises ValueError; nothing is repaired.
+
+    A tuple of fields is taken to repeat, and its encoding is remembered; give a list when it will not.
+    """
+    if fields.__class__ is tuple:
+        return _repeating_head(version[1], status, reason, fields)
+    return ReplyHead(version[1], status, reason, fields)
+
+
+def chunk(data: bytes | bytearray | memoryview) -> bytes:
+    """Return one chunk of a chunked body; `data` must not be empty (an empty chunk would end the body)."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
