@@ -1,0 +1,57 @@
+"""The application of the benchmarks, for aiohttp."""
+
+import asyncio
+import sys
+
+from aiohttp import web
+
+
+async def plain(request: web.Request) -> web.Response:
+    """Answer a short text."""
+    return web.Response(text="Hello, world")
+
+
+async def item(request: web.Request) -> web.Response:
+    """Answer JSON made of the path."""
+    return web.json_response({"id": request.match_info["id"], "name": "thing", "tags": ["a", "b", "c"]})
+
+
+async def post(request: web.Request) -> web.Response:
+    """Answer the number of keys in the JSON received."""
+    return web.json_response({"keys": len(await request.json())})
+
+
+async def suspend(request: web.Request) -> web.Response:
+    """Answer after one trip through the event loop."""
+    await asyncio.sleep(0)
+    return web.Response(text="Hello, world")
+
+
+@web.middleware
+async def onion(request, handler):  # noqa: ANN001, ANN201 - as aiohttp's users write it
+    """Do nothing, as a layer."""
+    return await handler(request)
+
+
+def make_app(middlewares: int = 0) -> web.Application:
+    """Make the application, with so many middlewares."""
+    app = web.Application(middlewares=[onion] * middlewares)
+    app.router.add_get("/", plain)
+    for n in range(24):
+        app.router.add_get(f"/static{n}/page", plain)
+        app.router.add_get(f"/r{n}/{{id}}", item)
+    app.router.add_get("/item/{id}", item)
+    app.router.add_post("/post", post)
+    app.router.add_get("/suspend", suspend)
+    return app
+
+
+if __name__ == "__main__":
+    _, port, which, loop = sys.argv
+    if loop == "uvloop":
+        import uvloop
+
+        uvloop.install()
+    web.run_app(
+        make_app(5 if which == "onion" else 0), host="127.0.0.1", port=int(port), print=None, loop=asyncio.new_event_loop()
+    )

@@ -1,0 +1,55 @@
+"""The application of the benchmarks, for structweb."""
+
+import anyio.lowlevel
+
+from structweb import web
+
+
+async def plain(request: web.Request) -> web.Response:
+    """Answer a short text."""
+    return web.Response(text="Hello, world")
+
+
+async def item(request: web.Request) -> web.Response:
+    """Answer JSON made of the path."""
+    return web.json_response({"id": request.match_info["id"], "name": "thing", "tags": ["a", "b", "c"]})
+
+
+async def post(request: web.Request) -> web.Response:
+    """Answer the number of keys in the JSON received."""
+    return web.json_response({"keys": len(await request.json())})
+
+
+async def suspend(request: web.Request) -> web.Response:
+    """Answer after one trip through the scheduler."""
+    await anyio.lowlevel.checkpoint()
+    return web.Response(text="Hello, world")
+
+
+@web.middleware
+async def onion(request: web.Request, handler: web.Handler) -> web.StreamResponse:
+    """Do nothing, as a layer."""
+    return await handler(request)
+
+
+def make_app(middlewares: int = 0) -> web.Application:
+    """Make the application, with so many middlewares."""
+    app = web.Application(middlewares=[onion] * middlewares)
+    app.router.add_get("/", plain)
+    for n in range(24):
+        app.router.add_get(f"/static{n}/page", plain)
+        app.router.add_get(f"/r{n}/{{id}}", item)
+    app.router.add_get("/item/{id}", item)
+    app.router.add_post("/post", post)
+    app.router.add_get("/suspend", suspend)
+    return app
+
+
+def plain_app(argv: list[str]) -> web.Application:
+    """Make the application without middlewares."""
+    return make_app()
+
+
+def onion_app(argv: list[str]) -> web.Application:
+    """Make the application with five middlewares."""
+    return make_app(5)

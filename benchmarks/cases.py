@@ -1,0 +1,56 @@
+"""The cases: which bytes are sent, and which application answers them."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+BROWSER = (
+    b"Host: 127.0.0.1:8080\r\nConnection: keep-alive\r\nCache-Control: max-age=0\r\n"
+    b'sec-ch-ua: "Chromium";v="126", "Not.A/Brand";v="24"\r\nsec-ch-ua-mobile: ?0\r\n'
+    b'sec-ch-ua-platform: "Linux"\r\nUpgrade-Insecure-Requests: 1\r\n'
+    b"User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0 Safari/537.36\r\n"
+    b"Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8\r\n"
+    b"Sec-Fetch-Site: none\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-User: ?1\r\nSec-Fetch-Dest: document\r\n"
+    b"Accept-Encoding: gzip, deflate, br, zstd\r\nAccept-Language: en-US,en;q=0.9\r\n"
+)
+BODY = json.dumps({f"key{n:02}": "v" * 26 for n in range(25)}).encode()
+
+
+def _always(data: bytes) -> Callable[[int], bytes]:
+    return lambda n: data
+
+
+def _varying(n: int) -> bytes:
+    return (
+        b"GET / HTTP/1.1\r\n%bCookie: session=%032x; theme=dark\r\nX-Request-Id: %032x\r\nX-Forwarded-For: 10.1.%d.%d\r\n\r\n"
+        % (BROWSER, n * 7919, n * 104729, n >> 8 & 255, n & 255)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One row of the table."""
+
+    name: str
+    request: Callable[[int], bytes]
+    app: str = "plain"
+    kind: str = "keep-alive"
+
+
+CASES = [
+    Case("plain text", _always(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")),
+    Case("browser headers", _always(b"GET / HTTP/1.1\r\n%b\r\n" % BROWSER)),
+    Case("varying headers", _varying),
+    Case("JSON, dynamic route of 50", lambda n: b"GET /item/%d HTTP/1.1\r\nHost: localhost\r\n\r\n" % (100000 + n % 1000)),
+    Case(
+        "POST 1 KB JSON",
+        _always(
+            b"POST /post HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+            % (len(BODY), BODY)
+        ),
+    ),
+    Case("five middlewares", _always(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"), app="onion"),
+    Case("suspends once", _always(b"GET /suspend HTTP/1.1\r\nHost: localhost\r\n\r\n")),
+    Case("churn", _always(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"), kind="churn"),
+    Case("memory, idle connection", _always(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"), kind="memory"),
+]

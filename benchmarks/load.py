@@ -1,0 +1,76 @@
+"""The client: raw blocking sockets; a batch of requests out, a batch of answers in."""
+
+import re
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+_LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
+
+
+def connect(port: int) -> socket.socket:
+    """Connect to a server on this machine."""
+    sock = socket.create_connection(("127.0.0.1", port), timeout=30)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+@contextmanager
+def connections(port: int, count: int) -> Iterator[list[socket.socket]]:
+    """Hold so many connections to a server."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(connect(port)) for _ in range(count)]
+
+
+def read_answer(sock: socket.socket) -> bytes:
+    """Read one answer with a length, or a chunked one, and check that it is a success."""
+    data = b""
+    while True:
+        more = sock.recv(65536)
+        if not more:
+            raise EOFError(f"connection ended behind {data!r}")
+        data += more
+        head, found, body = data.partition(b"\r\n\r\n")
+        if not found:
+            continue
+        if not head.startswith((b"HTTP/1.1 200", b"HTTP/1.0 200")):
+            raise ValueError(f"expected a 200, got {head!r}")
+        length = _LENGTH.search(head)
+        if (length and len(body) >= int(length[1])) or (not length and body.endswith(b"0\r\n\r\n")):
+            return data
+
+
+def keep_alive(sockets: Sequence[socket.socket], request: Callable[[int], bytes], rounds: int) -> int:
+    """Send one request on each socket, read the answers, and again; return the number of requests."""
+    n = 0
+    for sock in sockets:
+        sock.sendall(request(n))
+    size = [len(read_answer(sock)) for sock in sockets]
+    pairs = list(zip(sockets, size, strict=True))
+    for _ in range(rounds):
+        for sock in sockets:
+            n += 1
+            sock.sendall(request(n))
+        for sock, expected in pairs:
+            got = 0
+            while got < expected:
+                more = len(sock.recv(65536))
+                if not more:
+                    raise EOFError("the server closed a connection that it should keep")
+                got += more
+    return n + len(sockets)
+
+
+def churn(port: int, request: Callable[[int], bytes], count: int, batch: int = 16) -> int:
+    """Open `batch` connections, send a request on each, read to the end, and again; return the number of requests."""
+    done = 0
+    while done < count:
+        sockets = [connect(port) for _ in range(batch)]
+        for sock in sockets:
+            sock.sendall(request(done))
+        for sock in sockets:
+            while sock.recv(65536):
+                pass
+            sock.close()
+        done += batch
+    return done

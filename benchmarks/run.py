@@ -1,0 +1,97 @@
+"""Run structweb and its peers side by side and print the ratios of server CPU per operation."""
+
+import argparse
+import os
+import statistics
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import load
+from cases import CASES, Case
+from process import cpu_seconds, free_port, resident_bytes, running
+from servers import SERVERS, YARDSTICK
+
+CONNECTIONS = 16
+IDLE = 1000
+
+
+def slice_cost(case: Case, port: int, pid: int, operations: int) -> float:
+    """Drive one slice and return the server's CPU seconds per operation, or bytes per idle connection."""
+    if case.kind == "memory":
+        with load.connections(port, 100) as warm:
+            load.keep_alive(warm, case.request, 1)
+        before = resident_bytes(pid)
+        with load.connections(port, IDLE) as sockets:
+            load.keep_alive(sockets, case.request, 0)
+            time.sleep(2.5)  # what a server lets go of when a connection falls idle counts for it
+            return max(resident_bytes(pid) - before, 1) / IDLE
+    if case.kind == "churn":
+        before_cpu = cpu_seconds(pid)
+        done = load.churn(port, case.request, operations // 4)
+    else:
+        with load.connections(port, CONNECTIONS) as sockets:
+            load.keep_alive(sockets, case.request, 2)
+            before_cpu = cpu_seconds(pid)
+            done = load.keep_alive(sockets, case.request, operations // CONNECTIONS)
+    return (cpu_seconds(pid) - before_cpu) / done
+
+
+def measure(case: Case, names: list[str], rounds: int, operations: int, core: int) -> dict[str, list[float]]:
+    """Run all servers at once and give each a slice in turn, `rounds` times; return the costs by server."""
+    costs: dict[str, list[float]] = {name: [] for name in names}
+    with ExitStack() as stack:
+        places = {}
+        for name in names:
+            if name == "quart-trio" and case.app != "plain":
+                continue  # its middlewares are ASGI's: the hypercorn row shows them
+            port = free_port()
+            places[name] = port, stack.enter_context(running(SERVERS[name](port, case.app), port, core))
+        slow = {name for name in places if "hypercorn" in name or "quart" in name}
+        for number in range(1 if case.kind == "memory" else rounds + 1):
+            for name, (port, pid) in places.items():
+                share = operations // 5 if name in slow else operations
+                cost = slice_cost(case, port, pid, share)
+                if number or case.kind == "memory":  # the first round warms up
+                    costs[name].append(cost)
+    return costs
+
+
+def row(case: Case, costs: dict[str, list[float]]) -> str:
+    """Format the ratios of one case: the yardstick's cost to each server's, round by round, in the median."""
+    base = costs[YARDSTICK]
+    cells = []
+    for own in costs.values():
+        if own:
+            cells.append(f"{statistics.median(b / o for b, o in zip(base, own, strict=True)):.2f}")
+        else:
+            cells.append("-")
+    unit = f"{statistics.median(base) / 1024:.1f} KiB" if case.kind == "memory" else f"{statistics.median(base) * 1e6:.1f} us"
+    return f"| {case.name} | {unit} | " + " | ".join(cells) + " |"
+
+
+def main() -> None:
+    """Parse the command line and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--case", action="append", help="run only cases whose name contains this (may repeat)")
+    parser.add_argument("--server", action="append", choices=list(SERVERS), help="run only these (may repeat)")
+    parser.add_argument("--rounds", type=int, default=15, help="interleaved slices for each server (default: 15)")
+    parser.add_argument("--operations", type=int, default=4000, help="requests in a slice (default: 4000)")
+    options = parser.parse_args()
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:  # noqa: PLR2004 - one for the servers, one for the load
+        sys.exit("two cores are needed: one for the servers, one for the load")
+    os.sched_setaffinity(0, {cores[-1]})
+    names = [name for name in SERVERS if name == YARDSTICK or not options.server or name in options.server]
+    cases = [case for case in CASES if not options.case or any(part in case.name for part in options.case)]
+    print(f"| case | {YARDSTICK} CPU | " + " | ".join(names) + " |")
+    print("| --- " * (len(names) + 2) + "|")
+    for case in cases:
+        print(row(case, measure(case, names, options.rounds, options.operations, cores[0])), flush=True)
+
+
+if __name__ == "__main__":
+    main()
