@@ -1,0 +1,172 @@
+"""What a user may set on a server, by aiohttp's names, checked and frozen for the floors below."""
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, TypedDict, cast
+
+from structweb._server.access_log import AbstractAccessLogger, AccessLogger
+from structweb._server.config import SERVER_SOFTWARE, ServerConfig
+from structweb._wire.limits import Limits, Timeouts
+
+#: As aiohttp's runners, for a server behind a proxy that owns keep-alive; `run_app` says 75.
+RUNNER_KEEPALIVE: Final = 3630.0
+
+
+class ConnectionOptions(TypedDict, total=False):
+    """The keyword arguments about connections that `AppRunner`, `Server`, `serve` and `run_app` take."""
+
+    #: Seconds a connection may be idle between two requests; 0 closes after each response.
+    keepalive_timeout: float | None
+    #: Seconds without a byte of a request body that is being read.
+    body_timeout: float | None
+    #: Seconds without the peer taking a byte of a response.
+    send_timeout: float | None
+    #: Seconds for reading and dropping an unread body after the response.
+    lingering_time: float
+    #: Seconds for a TLS handshake.
+    tls_handshake_timeout: float
+    #: Bytes of a request line.
+    max_line_size: int
+    #: Bytes of one header field.
+    max_field_size: int
+    #: Header fields of a request.
+    max_headers: int
+    #: Bytes read ahead of the handler for one connection.
+    read_bufsize: int
+    #: Sets SO_KEEPALIVE on TCP sockets.
+    tcp_keepalive: bool
+    #: The value of the Server header; None sends none.
+    server_header: str | None
+    #: What a client's leaving does to its handler.
+    disconnect: Literal["cancel", "finish"]
+    #: aiohttp's name for it: True is "cancel", False is "finish".
+    handler_cancellation: bool
+    #: What a client's FIN means while its request is handled.
+    half_close: Literal["gone", "serve"]
+    #: False sends every message through h11.
+    express: bool
+    #: Whether compressed request bodies are inflated.
+    auto_decompress: bool
+    #: Shows tracebacks in the pages of status 500.
+    debug: bool
+    #: Where errors of handlers are logged.
+    logger: logging.Logger
+    #: Where requests are logged; None logs none.
+    access_log: logging.Logger | None
+    #: See `AccessLogger`.
+    access_log_format: str
+    #: A subclass of `AbstractAccessLogger`.
+    access_log_class: type[AbstractAccessLogger]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that is settled before a server listens."""
+
+    connections: ServerConfig
+    access_logger: AbstractAccessLogger | None
+    logger: logging.Logger
+    auto_decompress: bool
+    debug: bool
+
+
+_HINTS: Final[Mapping[str, str]] = {
+    "loop": "structweb has no loop argument: run_app(..., backend='asyncio' or 'trio') picks the backend",
+    "timeout_ceil_threshold": "structweb sweeps deadlines once a second and needs no such threshold",
+}
+_SECONDS: Final[Mapping[str, str]] = {
+    "keepalive_timeout": "keepalive",
+    "body_timeout": "body",
+    "send_timeout": "send",
+    "lingering_time": "linger",
+    "tls_handshake_timeout": "tls_handshake",
+}
+_MAY_BE_ENDLESS: Final = frozenset({"keepalive_timeout", "body_timeout", "send_timeout"})
+_SIZES: Final[Mapping[str, str]] = {
+    "max_line_size": "request_line",
+    "max_field_size": "field",
+    "max_headers": "fields",
+    "read_bufsize": "read_ahead",
+}
+_AS_NAMED: Final = ("tcp_keepalive", "server_header", "half_close", "express")
+
+
+def check_names(options: Mapping[str, object], owner: str) -> None:
+    """Raise TypeError if `options` names something that no `ConnectionOptions` has; `owner` took the options."""
+    unknown = sorted(options.keys() - ConnectionOptions.__annotations__.keys())
+    if unknown:
+        hints = "".join(f" ({_HINTS[name]})" for name in unknown if name in _HINTS)
+        raise TypeError(
+            f"{owner} got unexpected keyword argument{'s' if len(unknown) > 1 else ''} {', '.join(unknown)}{hints}"
+        )
+
+
+def settings_from(options: ConnectionOptions, owner: str) -> Settings:
+    """Return the frozen settings that `options` asks for, with aiohttp's defaults for the rest.
+
+    Raises TypeError for unknown names and wrong types, ValueError for values out of range; messages begin with `owner`.
+    """
+    given = cast("Mapping[str, object]", options)  # looked up by computed names below
+    check_names(given, owner)
+    seconds = {field: _seconds(given[name], name, owner) for name, field in _SECONDS.items() if name in given}
+    sizes = {field: _size(given[name], name, owner) for name, field in _SIZES.items() if name in given}
+    config = ServerConfig(
+        timeouts=dataclasses.replace(Timeouts(keepalive=RUNNER_KEEPALIVE), **seconds),  # type: ignore[arg-type]  # names above
+        limits=dataclasses.replace(Limits(), **sizes),
+        disconnect=_disconnect(options, owner),
+        server_header=options.get("server_header", SERVER_SOFTWARE),
+        tcp_keepalive=bool(options.get("tcp_keepalive", True)),
+        half_close=options.get("half_close", "gone"),
+        express=bool(options.get("express", True)),
+    )
+    return Settings(
+        connections=config,
+        access_logger=_access_logger(options, owner),
+        logger=options.get("logger", logging.getLogger("structweb.server")),
+        auto_decompress=bool(options.get("auto_decompress", True)),
+        debug=bool(options.get("debug", False)),
+    )
+
+
+def _seconds(value: object, name: str, owner: str) -> float | None:
+    if value is None and name in _MAY_BE_ENDLESS:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        or_none = " or None" if name in _MAY_BE_ENDLESS else ""
+        raise TypeError(f"{owner}: {name} must be a number of seconds{or_none}, got {value!r}")
+    if not value >= 0:
+        raise ValueError(f"{owner}: {name} must not be negative, got {value!r}")
+    return float(value)
+
+
+def _size(value: object, name: str, owner: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{owner}: {name} must be an int, got {value!r}")
+    if value < 1:
+        raise ValueError(f"{owner}: {name} must be at least 1, got {value!r}")
+    return value
+
+
+def _disconnect(options: ConnectionOptions, owner: str) -> str:
+    cancellation = options.get("handler_cancellation")
+    if cancellation is None:
+        return options.get("disconnect", "cancel")
+    asked = "cancel" if cancellation else "finish"
+    if options.get("disconnect", asked) != asked:
+        raise ValueError(
+            f"{owner}: handler_cancellation={cancellation!r} means disconnect={asked!r}, "
+            f"got disconnect={options['disconnect']!r} as well"
+        )
+    return asked
+
+
+def _access_logger(options: ConnectionOptions, owner: str) -> AbstractAccessLogger | None:
+    factory: object = options.get("access_log_class", AccessLogger)
+    if not (isinstance(factory, type) and issubclass(factory, AbstractAccessLogger)):
+        raise TypeError(f"{owner}: access_log_class must be a subclass of AbstractAccessLogger, got {factory!r}")
+    log = options.get("access_log", logging.getLogger("structweb.access"))
+    if log is None:
+        return None
+    return factory(log, options.get("access_log_format", AccessLogger.LOG_FORMAT))
