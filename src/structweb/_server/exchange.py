@@ -10,7 +10,18 @@ import anyio
 from structweb._server.body import Body
 from structweb._server.upgrade import UpgradedStream
 from structweb._wire.events import Head, HeaderBlock, HttpVersion10, HttpVersion11, Refusal
-from structweb._wire.reply import CONTINUE, LAST_CHUNK, Fields, Framing, ReplyHead, bodiless, chunk, reply_head
+from structweb._wire.reply import (
+    CONTINUE,
+    LAST_CHUNK,
+    Fields,
+    Framing,
+    ReplyHead,
+    bodiless,
+    chunk,
+    frame_stream,
+    reply_head,
+    size_of_complete,
+)
 
 if TYPE_CHECKING:
     from structweb._server.config import ServerConfig
@@ -169,17 +180,9 @@ class Exchange:
         head = self.head
         reply = reply_head(head.version, status, reason, fields)
         length = body.nbytes if body.__class__ is memoryview else len(body)  # type: ignore[union-attr]
+        size_line = size_of_complete(head.method, status, reply, length)
         if bodiless(head.method, status):
-            size_line = self._bodiless_length(reply, status, length)
             body = b""
-        elif reply.length is None:
-            if reply.chunked:
-                raise ValueError("a complete response is not chunked: give no Transfer-Encoding")
-            size_line = b"Content-Length: %d\r\n" % length
-        elif reply.length == length:
-            size_line = b""
-        else:
-            raise ValueError(f"Content-Length is {reply.length}, the body has {length} bytes")
         data = self._open(reply, status, size_line)
         self.stage = Stage.FINISHED
         transport = self._connection.transport
@@ -206,31 +209,14 @@ class Exchange:
         """
         head = self.head
         reply = reply_head(head.version, status, reason, fields)
-        if length is not None and reply.length not in (None, length):
-            raise ValueError(f"Content-Length is {reply.length}, but length={length} was given")
-        announced = reply.length if length is None else length
-        size_line = b""
-        if status < 200 or status in (204, 304):
-            size_line = self._bodiless_length(reply, status, None)
-            framing = Framing.NONE
-        elif announced is not None:
-            framing = Framing.LENGTH
-            if reply.length is None:
-                size_line = b"Content-Length: %d\r\n" % announced
-        elif head.version == HttpVersion11:
-            framing = Framing.CHUNKED
-            if not reply.chunked:
-                size_line = b"Transfer-Encoding: chunked\r\n"
-        elif chunked or reply.chunked:
+        if chunked and head.version < HttpVersion11:
             raise ValueError("chunked encoding is for HTTP/1.1, the request is HTTP/1.0")
-        else:
-            framing = Framing.UNTIL_CLOSE
+        framing, owed, size_line = frame_stream(head.method, head.version, status, reply, length)
+        if framing is Framing.UNTIL_CLOSE:
             self.keep_alive = False
-        if bodiless(head.method, status):
-            framing = Framing.NONE
         data = self._open(reply, status, size_line)
         self._framing = framing
-        self._unwritten = announced or 0
+        self._unwritten = owed
         await self._send(data)
 
     async def write(self, data: Bytes) -> None:
@@ -246,7 +232,7 @@ class Exchange:
             data = data.cast("B")  # type: ignore[union-attr]
         size = len(data)
         if self._framing is Framing.NONE or not size:
-            self._since_yield += size
+            self._since_yield += size + 1
         elif self._framing is Framing.CHUNKED:
             await self._send(chunk(data))
         else:
@@ -300,16 +286,6 @@ class Exchange:
         else:
             option = b"Connection: keep-alive\r\n" if self.keep_alive else b""
         return b"%b%b%b%b\r\n" % (reply.data, size_line, connection.stamp(reply), option)
-
-    def _bodiless_length(self, reply: ReplyHead, status: int, length: int | None) -> bytes:
-        """Return the Content-Length line of a response without body bytes; refuse what RFC 9110 8.6 forbids."""
-        if status < 200 or status in (204, 304):
-            if reply.chunked or (reply.length is not None and status != 304):
-                raise ValueError(f"a {status} response must not have Content-Length or Transfer-Encoding")
-            return b""
-        if reply.length is not None or reply.chunked or length is None or self.head.method == "CONNECT":
-            return b""
-        return b"Content-Length: %d\r\n" % length
 
     async def _send(self, data: bytes) -> None:
         connection = self._connection

@@ -94,7 +94,9 @@ class ReplyHead:
                 self.connection = True
                 self.close = self.close or "close" in (option.strip() for option in value.lower().split(","))
         if self.chunked and self.length is not None:
-            raise ValueError("a response must not have both Content-Length and Transfer-Encoding (RFC 9112 section 6.2)")
+            raise ValueError(
+                "a response must not have both Content-Length and Transfer-Encoding (RFC 9112 section 6.2)"
+            )
 
 
 @lru_cache(maxsize=512)
@@ -110,6 +112,65 @@ def reply_head(version: HttpVersion, status: int, reason: str, fields: Fields) -
     if fields.__class__ is tuple:
         return _repeating_head(version[1], status, reason, fields)
     return ReplyHead(version[1], status, reason, fields)
+
+
+def size_of_complete(method: str, status: int, reply: ReplyHead, length: int) -> bytes:
+    """Return the Content-Length line that a complete response of `length` body bytes lacks, or b"".
+
+    To HEAD it says what GET would have said.  Raises ValueError for fields that contradict the body.
+    """
+    if status < 200 or status in (204, 304):
+        _refuse_size(status, reply)
+        return b""
+    if reply.chunked:
+        raise ValueError("a complete response is not chunked: give no Transfer-Encoding")
+    if method == "CONNECT" and status < 300:
+        return b""
+    if reply.length is None:
+        return b"Content-Length: %d\r\n" % length
+    if reply.length != length and method != "HEAD":
+        raise ValueError(f"Content-Length is {reply.length}, the body has {length} bytes")
+    return b""
+
+
+def frame_stream(
+    method: str, version: HttpVersion, status: int, reply: ReplyHead, length: int | None
+) -> tuple[Framing, int, bytes]:
+    """Decide how a streamed response ends: the framing, the body bytes owed, and the size line its head lacks.
+
+    A length is the caller's or the field's; without one the body is chunked, or for HTTP/1.0 ends with the
+    connection.  Raises ValueError for fields that contradict each other, the length or the version.
+    """
+    if status < 200 or status in (204, 304):
+        _refuse_size(status, reply)
+        return Framing.NONE, 0, b""
+    if length is not None and reply.length not in (None, length):
+        raise ValueError(f"Content-Length is {reply.length}, but length={length} was given")
+    if length is not None and reply.chunked:
+        raise ValueError(f"Transfer-Encoding is chunked, but length={length} was given")
+    owed = reply.length if length is None else length
+    size_line = b""
+    if owed is not None:
+        framing = Framing.LENGTH
+        if reply.length is None:
+            size_line = b"Content-Length: %d\r\n" % owed
+    elif version >= (1, 1):
+        framing = Framing.CHUNKED
+        if not reply.chunked:
+            size_line = b"Transfer-Encoding: chunked\r\n"
+    elif reply.chunked:
+        raise ValueError("Transfer-Encoding: chunked is for HTTP/1.1, the request is HTTP/1.0")
+    else:
+        framing = Framing.UNTIL_CLOSE
+    if bodiless(method, status):
+        return Framing.NONE, 0, size_line if method == "HEAD" else b""
+    return framing, owed or 0, size_line
+
+
+def _refuse_size(status: int, reply: ReplyHead) -> None:
+    # RFC 9110 section 8.6, RFC 9112 section 6.1; a 304 may repeat the length of the 200 it stands for.
+    if reply.chunked or (reply.length is not None and status != 304):
+        raise ValueError(f"a {status} response must not have Content-Length or Transfer-Encoding")
 
 
 def chunk(data: bytes | bytearray | memoryview) -> bytes:
