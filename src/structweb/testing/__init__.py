@@ -1,0 +1,16 @@
+"""Tools for tests of servers and applications: peers in memory, virtual time, a fixed order of events."""
+
+from structweb.testing.clock import VirtualTimeLoop, virtual_backend
+from structweb.testing.pipes import ClientEnd, PipeEnd, memory_pipe, open_pipe
+from structweb.testing.sequencer import SequenceBrokenError, Sequencer
+
+__all__ = [
+    "ClientEnd",
+    "PipeEnd",
+    "SequenceBrokenError",
+    "Sequencer",
+    "VirtualTimeLoop",
+    "memory_pipe",
+    "open_pipe",
+    "virtual_backend",
+]

@@ -1,0 +1,91 @@
+"""What every test stands on: backends, the express lane's switch, and the guard against leaks.
+
+A test runs on asyncio and on trio, in virtual time: waiting is free.  With the mark ``real_backends`` it runs on
+asyncio, asyncio with uvloop, and trio, on the real clock: for real sockets and worker threads.
+"""
+
+import importlib.util
+from collections.abc import AsyncGenerator, Generator
+
+import pytest
+
+from structweb.testing import virtual_backend
+from tests.leaks import Census, TaskCensus
+
+VIRTUAL = ["asyncio", "trio"]
+REAL = ["real-asyncio", "real-trio"]
+if importlib.util.find_spec("uvloop") is not None:
+    REAL.insert(1, "real-uvloop")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--express", choices=("on", "off"), default="on", help="run servers with or without the express lane"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "real_backends: run on real clocks, and with uvloop too (real sockets, worker threads)"
+    )
+    config.addinivalue_line("markers", "leaks(reason): the test leaves something behind on purpose")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "anyio_backend" not in metafunc.fixturenames:
+        return
+    for mark in metafunc.definition.iter_markers("parametrize"):
+        if mark.args and "anyio_backend" in mark.args[0]:
+            return
+    real = metafunc.definition.get_closest_marker("real_backends") is not None
+    metafunc.parametrize("anyio_backend", REAL if real else VIRTUAL, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, object]]:
+    """The backend of one run of a test, with its options."""
+    match request.param:
+        case "real-asyncio":
+            return "asyncio", {}
+        case "real-uvloop":
+            return "asyncio", {"use_uvloop": True}
+        case "real-trio":
+            return "trio", {}
+        case name:
+            return virtual_backend(name)
+
+
+@pytest.fixture(scope="session")
+def express(request: pytest.FixtureRequest) -> bool:
+    """Whether servers use the express lane: ``--express=off`` sends every message through h11."""
+    return str(request.config.getoption("--express")) == "on"
+
+
+@pytest.fixture(autouse=True)
+def leak_guard(request: pytest.FixtureRequest) -> Generator[bool]:
+    """Fail when a test leaves a socket or a thread: looks after the loop of the test has closed."""
+    if request.node.get_closest_marker("leaks") is not None:
+        yield False
+        return
+    with Census() as census:
+        yield True
+        left = census.left()
+    if left:
+        pytest.fail("the test left behind:\n" + "\n".join(left), pytrace=False)
+
+
+@pytest.fixture
+async def clean_loop() -> AsyncGenerator[None]:
+    """Fail when a test leaves a task or an async generator: looks in the loop, behind all other fixtures."""
+    census = TaskCensus()
+    yield
+    left = await census.left()
+    if left:
+        pytest.fail("the test left behind:\n" + "\n".join(left), pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+def loop_guard(request: pytest.FixtureRequest, leak_guard: bool) -> None:
+    """Put `clean_loop` around every test that has an event loop, and no loop around the others."""
+    if leak_guard and "anyio_backend" in request.fixturenames:
+        request.getfixturevalue("clean_loop")
