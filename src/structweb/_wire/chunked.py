@@ -1,0 +1,171 @@
+"""Chunked bodies: h11 decodes them, and sees only bytes whose framing was found sound before.
+
+h11 lets a bare LF and control bytes stand in a chunk extension, white space behind a chunk size, folded and bare-LF
+lines in trailers.
+Here each line of the framing is checked first, then handed to h11; h11 never holds bytes of the next message.
+"""
+
+import re
+from enum import Enum
+from typing import Final
+
+import h11
+
+from structweb._wire.events import Refusal
+from structweb._wire.limits import Limits
+from structweb._wire.strict import Fields, line_end, quote, split_fields
+
+_TOKEN: Final = rb"[A-Za-z0-9!#$%&'*+.^_`|~-]++"
+_QUOTED_STRING: Final = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*+"'
+# 16 digits hold every 64-bit size.  No white space around extensions: RFC 9112 calls it bad, llhttp refuses it too.
+_CHUNK_LINE: Final = re.compile(
+    rb"([0-9A-Fa-f]{1,16}+)((?:;" + _TOKEN + rb"(?:=(?:" + _TOKEN + rb"|" + _QUOTED_STRING + rb"))?+)*+)"
+)
+#: Bytes of chunk extensions in one body: nobody reads them, so a peer that sends many only makes work.
+_MAX_EXTENSIONS: Final = 16384
+
+#: Fields that frame, route, authenticate or describe a message: too late in a trailer (RFC 9110 section 6.5.1).
+FORBIDDEN_TRAILERS: Final = frozenset(
+    {
+        b"authorization",
+        b"cache-control",
+        b"connection",
+        b"content-encoding",
+        b"content-length",
+        b"content-range",
+        b"content-type",
+        b"cookie",
+        b"expect",
+        b"host",
+        b"keep-alive",
+        b"max-forwards",
+        b"pragma",
+        b"proxy-authorization",
+        b"range",
+        b"set-cookie",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+
+
+class _Part(Enum):
+    """What comes next in a chunked body."""
+
+    SIZE = "chunk size"
+    DATA = "chunk data"
+    DATA_END = "the CRLF behind chunk data"
+    TRAILERS = "trailer section"
+    DONE = "nothing"
+
+
+class ChunkedBody:
+    """Reads one chunked body piece by piece out of a buffer that it does not own."""
+
+    __slots__ = ("_extensions", "_h11", "_left", "_limits", "_lines", "_part", "_scanned", "trailers")
+
+    #: The trailer fields; empty until the body is done.
+    trailers: Fields
+
+    def __init__(self, connection: h11.Connection, limits: Limits) -> None:
+        self._h11 = connection
+        self._limits = limits
+        self._part = _Part.SIZE
+        #: Bytes missing in this chunk, or in the CRLF behind it.
+        self._left = 0
+        self._extensions = 0
+        #: Lines, and bytes of them, that were checked in an incomplete trailer section.
+        self._lines = 0
+        self._scanned = 0
+        self.trailers = ()
+
+    @property
+    def done(self) -> bool:
+        """Whether the last chunk and the trailers were read."""
+        return self._part is _Part.DONE
+
+    def read(self, data: bytes | bytearray, start: int) -> tuple[bytes | None, int]:
+        """Return the next piece of the body, and the index behind the bytes it took from `data`.
+
+        The piece is b"" when the body is over, None when it needs more bytes.
+        """
+        while True:
+            if self._part is _Part.DATA:
+                return self._read_data(data, start)
+            if self._part is _Part.DONE:
+                return b"", start
+            if self._part is _Part.SIZE:
+                end = self._read_size(data, start)
+            elif self._part is _Part.DATA_END:
+                end = self._read_data_end(data, start)
+            else:
+                end = self._read_trailers(data, start)
+            if end == start:
+                return None, start
+            start = end
+
+    def _read_size(self, data: bytes | bytearray, start: int) -> int:
+        end = line_end(data, start, self._limits.field, 400, "chunk size line")
+        if end < 0:
+            return start
+        line = bytes(data[start:end])
+        match = _CHUNK_LINE.fullmatch(line, 0, len(line) - 2)
+        if match is None:
+            raise Refusal(400, f"bad chunk size line: expected hexadecimal digits, got {quote(line[:-2])}")
+        self._extensions += len(match[2])
+        if self._extensions > _MAX_EXTENSIONS:
+            raise Refusal(400, f"chunk extensions too long: at most {_MAX_EXTENSIONS} bytes are accepted in one body")
+        self._left = int(match[1], 16)
+        self._part = _Part.DATA if self._left else _Part.TRAILERS
+        self._tell(line)
+        return end
+
+    def _read_data(self, data: bytes | bytearray, start: int) -> tuple[bytes | None, int]:
+        piece = bytes(data[start : start + self._left])
+        if not piece:
+            return None, start
+        event = self._tell(piece)
+        if not isinstance(event, h11.Data) or len(event.data) != len(piece):
+            raise Refusal(400, "bad chunked body: its framing is ambiguous")
+        self._left -= len(piece)
+        if not self._left:
+            self._part = _Part.DATA_END
+            self._left = 2
+        return bytes(event.data), start + len(piece)
+
+    def _read_data_end(self, data: bytes | bytearray, start: int) -> int:
+        piece = bytes(data[start : start + self._left])
+        if piece:
+            self._tell(piece)  # h11 refuses all but CRLF
+            self._left -= len(piece)
+            if not self._left:
+                self._part = _Part.SIZE
+        return start + len(piece)
+
+    def _read_trailers(self, data: bytes | bytearray, start: int) -> int:
+        while True:
+            begin = start + self._scanned
+            end = line_end(data, begin, self._limits.field, 431, "trailer field")
+            if end < 0:
+                return start
+            if end - begin == 2:
+                break
+            if self._lines >= self._limits.fields:
+                raise Refusal(431, f"too many trailer fields: at most {self._limits.fields} are accepted")
+            ((name, _),) = split_fields(bytes(data[begin:end]), "trailer field")
+            if name.lower() in FORBIDDEN_TRAILERS:
+                raise Refusal(400, f"bad trailer field: {name.decode('ascii')} may not come behind the body")
+            self._lines += 1
+            self._scanned = end - start
+        raw = bytes(data[start:end])
+        if not isinstance(self._tell(raw), h11.EndOfMessage):
+            raise Refusal(400, "bad trailer section: its framing is ambiguous")
+        self.trailers = split_fields(raw[:-2], "trailer field")
+        self._part = _Part.DONE
+        return end
+
+    def _tell(self, data: bytes) -> object:
+        self._h11.receive_data(data)
+        return self._h11.next_event()

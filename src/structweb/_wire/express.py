@@ -1,0 +1,176 @@
+"""The express lane: a plain request head becomes a `Head` without h11.
+
+The law of the lane: for every head it takes, h11 behind the strict layer gives the same `Head` and leaves the connection
+in the same state; for every other one it stays out.  It never answers an error, never guesses, never repairs.
+
+It takes a head that is complete in the buffer, of a method in capital letters, origin-form and HTTP/1.1, whose field
+lines are clean and need no state: no Transfer-Encoding, Upgrade or Expect, no field of `SINGLETONS` twice,
+Connection at most once and then ``keep-alive`` or ``close`` alone.
+
+What makes it cheap: a peer mostly repeats its field lines.  The lane of a connection keeps the last block of them, and an
+equal block costs one comparison.  In a block that differs, single lines that any peer may repeat are looked up
+in a table shared by all connections.  Lines that may carry a secret (Cookie, Authorization) or a unique value never
+enter that table, and it is emptied when full, so a peer can neither read from it, nor grow it, nor keep it filled.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+from structweb._wire.events import Head, HeaderBlock, HttpVersion11
+from structweb._wire.limits import Limits
+from structweb._wire.strict import SINGLETONS
+
+# CONNECT takes another form of target.
+_REQUEST_LINE: Final = re.compile(rb"(?!CONNECT )([A-Z]++) (/[!-~]*+) HTTP/1\.1(?=\r\n)")
+_FIELD_LINE: Final = re.compile(rb"([A-Za-z0-9!#$%&'*+.^_`|~-]++):[\t ]*+([\t -~\x80-\xff]*+)")
+# Narrower than what the strict layer takes; names without percent-encoding, and IPv4 addresses, are all that is common.
+_HOST: Final = re.compile(rb"[A-Za-z0-9._-]++(?::[0-9]{1,4}+)?+")
+_LENGTH: Final = re.compile(rb"[0-9]{1,18}+")
+
+_KEEP_ALIVE: Final = {b"keep-alive": True, b"close": False}
+
+_HOST_BIT: Final = 1
+_LENGTH_BIT: Final = 2
+_CONNECTION_BIT: Final = 4
+#: A bit for each field that may stand only once, to see the second one.
+_BITS: Final[dict[bytes, int]] = {
+    b"host": _HOST_BIT,
+    b"content-length": _LENGTH_BIT,
+    b"connection": _CONNECTION_BIT,
+} | {
+    name: 8 << index
+    for index, name in enumerate(sorted(SINGLETONS - {b"host", b"content-length", b"transfer-encoding"}))
+}
+#: Fields that need state, or change the framing.
+_FOR_H11: Final = frozenset({b"transfer-encoding", b"upgrade", b"expect"})
+
+#: A checked field line: the field, its bit, and the meaning of its value.
+#: Any: each bit has its own type (Host: str, Content-Length: int, Connection: bool, others: None), and a tuple costs less
+#: to take apart than an object.
+_Line = tuple[tuple[bytes, bytes], int, Any]
+
+#: Fields whose lines many requests repeat and that carry no secret: their lines may enter the table.
+_REPEATED: Final = frozenset(
+    b"accept accept-charset accept-encoding accept-language cache-control connection content-length content-type dnt host "
+    b"origin pragma priority sec-ch-ua sec-ch-ua-mobile sec-ch-ua-platform sec-fetch-dest sec-fetch-mode sec-fetch-site "
+    b"sec-fetch-user sec-gpc te upgrade-insecure-requests user-agent x-forwarded-proto x-requested-with".split()
+)
+_TABLE_LINES: Final = 1024
+_TABLE_LINE_BYTES: Final = 256
+_table: dict[bytes, _Line] = {}
+
+
+class Express:
+    """The express lane of one connection."""
+
+    __slots__ = ("_block", "_limits", "_tail", "end")
+
+    #: Where the head that was taken last ends in its buffer.
+    end: int
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._block: HeaderBlock | None = None
+        # From the CRLF of the request line to the empty line, both included.
+        self._tail = b""
+        self.end = 0
+
+    def take(self, data: bytes, start: int) -> Head | None:
+        """Return the head that begins at `start`, or None when it is not complete or not plain."""
+        match = _REQUEST_LINE.match(data, start)
+        if match is None:
+            return None
+        line_end = match.end()
+        if line_end - start > self._limits.request_line:
+            return None
+        block = self._block
+        if block is not None and data.startswith(self._tail, line_end):
+            self.end = line_end + len(self._tail)
+        else:
+            stop = data.find(b"\r\n\r\n", line_end)
+            if stop < 0:
+                return None
+            block = _read_block(data[line_end + 2 : stop], self._limits)
+            if block is None:
+                return None
+            self.end = stop + 4
+            self._block = block
+            self._tail = data[line_end : self.end]
+        method, target = match.groups()
+        return Head(method.decode("ascii"), target.decode("ascii"), HttpVersion11, block)
+
+
+def _read_block(data: bytes, limits: Limits) -> HeaderBlock | None:
+    lines = data.split(b"\r\n")
+    if len(lines) > limits.fields or (len(data) > limits.field and max(map(len, lines)) > limits.field):
+        return None
+    fields = []
+    seen = 0
+    host: str | None = None
+    length: int | None = None
+    keep_alive: bool | None = None
+    known = _table.get
+    for line in lines:
+        entry = known(line) or _read_line(line)
+        if entry is None:
+            return None
+        field, bit, meaning = entry
+        fields.append(field)
+        if bit:
+            if seen & bit:
+                return None
+            seen |= bit
+            if bit == _HOST_BIT:
+                host = meaning
+            elif bit == _LENGTH_BIT:
+                length = meaning
+            elif bit == _CONNECTION_BIT:
+                keep_alive = meaning
+    if host is None:
+        return None
+    return HeaderBlock(tuple(fields), content_length=length, keep_alive=keep_alive, host=host)
+
+
+def _read_line(line: bytes) -> _Line | None:
+    match = _FIELD_LINE.fullmatch(line)
+    if match is None:
+        return None
+    name, value = match.groups()
+    if value[-1:] in (b" ", b"\t"):
+        value = value.rstrip(b" \t")
+    key = name.lower()
+    bit = _BITS.get(key, 0)
+    meaning = None
+    if bit in _READERS:
+        meaning = _READERS[bit](value)
+        if meaning is None:
+            return None
+    elif key in _FOR_H11:
+        return None
+    entry = ((name, value), bit, meaning)
+    if key in _REPEATED and len(line) <= _TABLE_LINE_BYTES:
+        if len(_table) >= _TABLE_LINES:
+            _table.clear()
+        _table[line] = entry
+    return entry
+
+
+def _read_host(value: bytes) -> str | None:
+    return value.decode("ascii") if _HOST.fullmatch(value) is not None else None
+
+
+def _read_length(value: bytes) -> int | None:
+    return int(value) if _LENGTH.fullmatch(value) is not None else None
+
+
+def _read_connection(value: bytes) -> bool | None:
+    return _KEEP_ALIVE.get(value.lower())
+
+
+#: What the value of a field means; None: not plain.
+_READERS: Final[dict[int, Callable[[bytes], str | int | None]]] = {
+    _HOST_BIT: _read_host,
+    _LENGTH_BIT: _read_length,
+    _CONNECTION_BIT: _read_connection,
+}
