@@ -1,0 +1,32 @@
+"""What leaves task groups and clean-up, as people want to see it: one error as itself, several as a group."""
+
+from collections.abc import Sequence
+from typing import NoReturn
+
+
+class CleanupError(ExceptionGroup[Exception], RuntimeError):
+    """Several errors of one clean-up, in the order in which they occurred: see `exceptions`."""
+
+    def derive(self, excs: Sequence[Exception], /) -> "CleanupError":  # type: ignore[override]
+        """Return the same error with other parts (used by ``except*``)."""
+        return CleanupError(self.message, excs)
+
+
+def sole(error: BaseException) -> BaseException:
+    """Return the one error inside a group of one, at any depth; else `error` itself."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+def reraise(error: BaseException) -> NoReturn:
+    """Raise `error` with the context that it came with.
+
+    A bare `raise` would make the exception that is being handled here (often a cancellation) part of the story.
+    """
+    context = error.__context__
+    try:
+        raise error
+    finally:
+        error.__context__ = context
+        del error

@@ -1,0 +1,296 @@
+"""One application's life: what is entered at start-up and left at clean-up, by one task, last in first out.
+
+The order of a start: the background group, then the root application's clean-up contexts and its on_startup
+receivers, with a sub-application's contexts and receivers at the place where it was added.  The order of an end:
+the background tasks, every context in strict reverse (a sub-application's before its parent's), then the on_cleanup
+receivers, in the order of their lists as in aiohttp.
+
+Each context lies in a cancel scope of its own, which does nothing until the surroundings are cancelled (by a signal,
+or by a crashed task group that another context holds open).  Then it becomes the context's shield, for a bounded
+time: otherwise a clean-up would end at its first await.
+"""
+
+import logging
+import math
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack
+from enum import Enum
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self, TypeVarTuple, Unpack
+
+import anyio
+import anyio.abc
+
+from structweb._web.contexts import HeldContext
+from structweb._web.failures import CleanupError, reraise, sole
+from structweb._web.signal import settle
+
+if TYPE_CHECKING:
+    from structweb._web.app import Application
+
+Ts = TypeVarTuple("Ts")
+
+logger = logging.getLogger("structweb.web")
+
+#: Seconds that clean-up may still take once the task that runs it has been cancelled.
+CLEANUP_GRACE: Final = 10.0
+
+
+class SubApplicationHook:
+    """The place of a sub-application among its parent's receivers; sends the sub-application's own signal."""
+
+    __slots__ = ("_signal_name", "subapp")
+
+    def __init__(self, subapp: "Application", signal_name: str) -> None:
+        self.subapp = subapp
+        self._signal_name = signal_name
+
+    async def __call__(self, parent: "Application") -> None:
+        """Send the signal of the same name to the sub-application."""
+        await getattr(self.subapp, self._signal_name).send(self.subapp)
+
+    def __repr__(self) -> str:
+        return f"<{self._signal_name} of {self.subapp!r}>"
+
+
+class Stage(Enum):
+    """How far a life has come."""
+
+    NEW = "not started"
+    RUNNING = "running"
+    ENDED = "ended"
+
+
+class BackgroundTasks:
+    """The task group of `Application.start_soon`: open around everything else, emptied before anything else ends."""
+
+    def __init__(self, task_group: anyio.abc.TaskGroup) -> None:
+        self.task_group = task_group
+        self._scopes: set[anyio.CancelScope] = set()
+        self._stopping = False
+        self._empty = anyio.Event()
+
+    def start_soon(self, func: Callable[[Unpack[Ts]], Awaitable[object]], *args: Unpack[Ts], name: object) -> None:
+        """Start a task; its failure cancels the task that opened the group."""
+        if self._stopping:
+            raise RuntimeError(f"cannot start {func!r}: the application is being cleaned up")
+        scope = anyio.CancelScope()
+        self._scopes.add(scope)
+        self.task_group.start_soon(self._run, scope, func, args, name=name or func)
+
+    async def stop(self) -> None:
+        """Cancel the tasks one by one (cancelling their group would cancel its owner) and wait for them."""
+        self._stopping = True
+        for scope in self._scopes:
+            scope.cancel()
+        if self._scopes:
+            await self._empty.wait()
+
+    async def _run(
+        self, scope: anyio.CancelScope, func: Callable[[Unpack[Ts]], Awaitable[object]], args: tuple[Unpack[Ts]]
+    ) -> None:
+        try:
+            with scope:
+                await func(*args)
+        finally:
+            self._scopes.discard(scope)
+            if self._stopping and not self._scopes:
+                self._empty.set()
+
+
+class Unwinding:
+    """A clean-up under way: runs step after step, whatever became of those before, and keeps what they raised."""
+
+    def __init__(self, lifespan: "Lifespan", interrupt: BaseException | None) -> None:
+        self.errors: list[Exception] = []
+        #: The cancellation (or KeyboardInterrupt, SystemExit) that is on its way outwards meanwhile.
+        self.interrupt = interrupt
+        self._lifespan = lifespan
+        self._limit: float | None = None
+
+    async def run(self, scope: anyio.CancelScope, step: Callable[[], Awaitable[object]], name: object) -> None:
+        """Await `step` and exit `scope`, which was entered before; shield it if the surroundings are cancelled."""
+        if anyio.current_effective_deadline() == -math.inf:
+            if self._limit is None:
+                self._limit = anyio.current_time() + self._lifespan.grace
+            scope.deadline = self._limit
+            scope.shield = True
+        try:
+            with ExitStack() as stack:
+                stack.push(scope)
+                await step()
+        except Exception as exc:
+            self.note(exc)
+        except BaseException as exc:  # noqa: BLE001 - it goes on when every step has run
+            self.interrupt = exc
+        if scope.cancelled_caught:
+            logger.warning("Clean-up %s was cut short %s s after the cancellation", name, self._lifespan.grace)
+
+    async def leave(self, task_group: anyio.abc.TaskGroup) -> None:
+        """Leave the outermost task group; it swallows the cancellation if a scope inside was the reason for it."""
+        try:
+            async with AsyncExitStack() as stack:
+                stack.push_async_exit(task_group)
+                task_group.cancel_scope.cancel()
+                if self.interrupt is not None and is_cancellation(self.interrupt):
+                    reraise(self.interrupt)
+        except Exception as exc:
+            self.note(exc)
+        except BaseException as exc:  # noqa: BLE001 - the caller lets it go on
+            self.interrupt = exc
+        else:
+            if self.interrupt is not None and is_cancellation(self.interrupt):
+                self.interrupt = None
+
+    def note(self, error: Exception) -> None:
+        """Keep an error of a step."""
+        found = sole(error)
+        self.errors.append(found if isinstance(found, Exception) else error)
+
+    def raise_errors(self) -> None:
+        """Raise what the steps raised, if anything."""
+        if len(self.errors) > 1:
+            raise CleanupError("Multiple errors on cleanup stage", self.errors)
+        if self.errors:
+            reraise(self.errors[0])
+
+    def log_errors(self, occasion: str) -> None:
+        """Log what the steps raised, where another error comes out."""
+        for error in self.errors:
+            logger.error("Error in a clean-up %s", occasion, exc_info=error)
+
+
+class Lifespan:
+    """The life of `app` and of its sub-applications, as a context manager: ``async with Lifespan(app): serve()``.
+
+    Entering raises what a context or a receiver raised, after unwinding what was entered before it.
+
+    When a background task crashes (one of `start_soon`, or one in a task group that a clean-up context holds open),
+    the body is cancelled, everything is cleaned up, and the block raises the task's own exception.
+
+    Leaving runs every clean-up, whatever becomes of the others, and raises what they raised: one error as itself,
+    several as a `CleanupError`.  If the body raised an error of its own, that one comes out and theirs are logged.
+
+    Enter and leave in the same task, and leave first what you entered in between.  Once that task is cancelled,
+    clean-up has `grace` seconds; the attribute may be lowered at any time (0 cuts each clean-up at its first await).
+    """
+
+    def __init__(self, app: "Application", *, grace: float = CLEANUP_GRACE) -> None:
+        self.grace = grace
+        self._app = app
+        self._stage = Stage.NEW
+        self._task_id = 0
+        self._held: list[HeldContext] = []
+        self._joined: list[Application] = []
+        self._background: BackgroundTasks | None = None
+
+    async def __aenter__(self) -> Self:
+        if self._stage is not Stage.NEW:
+            raise RuntimeError(f"cannot start {self._app!r}: its lifespan is {self._stage.value}")
+        self._stage = Stage.RUNNING
+        self._task_id = anyio.get_current_task().id
+        task_group = anyio.create_task_group()
+        await task_group.__aenter__()
+        self._background = BackgroundTasks(task_group)
+        try:
+            await self._join(self._app)
+            self._app.freeze()
+        except BaseException as exc:
+            await self._fail(exc)
+            raise
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> bool:
+        if self._stage is not Stage.RUNNING:
+            raise RuntimeError(f"cannot clean up {self._app!r}: its lifespan is {self._stage.value}")
+        if anyio.get_current_task().id != self._task_id:
+            raise RuntimeError(f"{self._app!r} must be cleaned up by the task that started it, got another task")
+        unwinding = await self._unwind(exc, completed=True)
+        interrupt = unwinding.interrupt
+        if (exc is not None and not is_cancellation(exc)) or (interrupt is not None and not is_cancellation(interrupt)):
+            unwinding.log_errors("after another error")
+        else:
+            unwinding.raise_errors()
+        if interrupt is not None and interrupt is not exc:
+            reraise(interrupt)
+        return exc is not None and interrupt is None and is_cancellation(exc)
+
+    def start_soon(
+        self, func: Callable[[Unpack[Ts]], Awaitable[object]], *args: Unpack[Ts], name: object = None
+    ) -> None:
+        """Run ``func(*args)`` in the background, see `Application.start_soon`."""
+        if self._background is None or self._stage is not Stage.RUNNING:
+            raise RuntimeError(f"cannot start {func!r}: the lifespan of {self._app!r} is {self._stage.value}")
+        self._background.start_soon(func, *args, name=name)
+
+    async def _join(self, app: "Application") -> None:
+        """Enter the contexts of `app` and call its on_startup receivers."""
+        if app in self._joined:  # added twice, say under two domains: it lives once
+            return
+        self._joined.append(app)
+        app.join(self)
+        for factory in app.cleanup_ctx:
+            self._held.append(await HeldContext.enter(factory, app))
+        app.cleanup_ctx.freeze()
+        app.on_startup.freeze()
+        for receiver in app.on_startup:
+            if isinstance(receiver, SubApplicationHook):
+                await self._join(receiver.subapp)
+            else:
+                await _call(receiver, app)
+
+    async def _fail(self, exc: BaseException) -> None:
+        """Unwind a start that `exc` ended; raise what is behind `exc`, or return if that is `exc` itself."""
+        unwinding = await self._unwind(exc, completed=False)
+        if not is_cancellation(exc):
+            unwinding.log_errors("after a failed start")
+            original = sole(exc)
+            if original is not exc:
+                reraise(original)
+            return
+        unwinding.raise_errors()  # the crash of a background task is what cancelled the start
+        if unwinding.interrupt is None:
+            raise RuntimeError(f"the start of {self._app!r} was cancelled by a cancel scope of one of its contexts")
+
+    async def _unwind(self, exc: BaseException | None, *, completed: bool) -> Unwinding:
+        """Run every clean-up there is, on_cleanup only if the start was `completed`."""
+        self._stage = Stage.ENDED
+        unwinding = Unwinding(self, exc if exc is not None and is_cancellation(exc) else None)
+        background = self._background
+        if background is not None:
+            await unwinding.run(anyio.CancelScope().__enter__(), background.stop, "of background tasks")
+        while self._held:
+            held = self._held.pop()
+            await unwinding.run(held.scope, held.leave, held.name)
+        if completed:
+            for receiver, app in self._cleanup_receivers(self._app):
+                await unwinding.run(anyio.CancelScope().__enter__(), partial(_call, receiver, app), receiver)
+        if background is not None:
+            await unwinding.leave(background.task_group)
+        for app in self._joined:
+            app.part(self)
+        return unwinding
+
+    def _cleanup_receivers(
+        self, app: "Application", seen: set["Application"] | None = None
+    ) -> Iterator[tuple[Callable[["Application"], Awaitable[object] | None], "Application"]]:
+        """Yield the on_cleanup receivers of `app` and its sub-applications, each application's once."""
+        seen = {app} if seen is None else seen
+        for receiver in app.on_cleanup:
+            if not isinstance(receiver, SubApplicationHook):
+                yield receiver, app
+            elif receiver.subapp not in seen:
+                seen.add(receiver.subapp)
+                yield from self._cleanup_receivers(receiver.subapp, seen)
+
+
+async def _call(receiver: Callable[["Application"], Awaitable[object] | None], app: "Application") -> None:
+    await settle(receiver, receiver(app))
+
+
+def is_cancellation(exc: BaseException) -> bool:
+    """Tell whether `exc` is the running backend's cancellation."""
+    return isinstance(exc, anyio.get_cancelled_exc_class())
