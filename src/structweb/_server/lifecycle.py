@@ -1,0 +1,354 @@
+"""The engine: owner of one server's listeners and connections, from entering to shutdown."""
+
+import math
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from enum import Enum
+from functools import partial
+from types import TracebackType
+from typing import Any, Final, Self
+
+import anyio
+from anyio.abc import ByteStream, TaskGroup
+
+from structweb._server.accept import Listening
+from structweb._server.config import ServerConfig
+from structweb._server.connection import Connection, serve_connection
+from structweb._server.exchange import ExchangeHandler
+from structweb._server.firewall import contain, unwrapped
+from structweb._server.listeners import Listener
+from structweb._server.log import server_logger
+from structweb._server.reaper import reap
+from structweb._server.report import ShutdownReport
+from structweb._server.transport import open_transport, wrap_stream
+from structweb._server.transport.base import Transport
+from structweb._wire.limits import Phase
+
+#: Seconds that cancelled handlers get for their clean-up before their sockets are aborted.
+CANCEL_GRACE: Final = 0.1
+#: Seconds for what waited on those sockets; who is still there afterwards is reported as abandoned.
+ABORT_GRACE: Final = 0.1
+#: Seconds that on_shutdown has at least, so that a shutdown without patience still says goodbye.
+FAREWELL: Final = 0.1
+# Seconds between two records about handlers that keep the engine from ending.
+_NAMING_INTERVAL: Final = 1.0
+
+# Without an exchange: these end at once.
+_QUIET: Final = frozenset({Phase.IDLE, Phase.HEAD, Phase.CLOSED})
+
+
+class Stage(Enum):
+    """Where the life of an engine stands."""
+
+    NEW = "not entered yet"
+    OPEN = "open"
+    CLOSING = "shutting down"
+    CLOSED = "shut down"
+    LEFT = "left"
+
+
+class Engine:
+    """Owns every connection of one server: `async with Engine(handler, config) as engine`.
+
+    Leaving ends everything at once; `shutdown` before that lets running exchanges finish.  It is entered and left by
+    one task, and what was entered later is left earlier, as with any task group.  Failures of a connection are log
+    records.  KeyboardInterrupt, SystemExit and bugs of structweb itself cancel the task that entered the engine and
+    are raised when it leaves.
+    """
+
+    handler: ExchangeHandler
+    config: ServerConfig
+    #: The live connections; they come and go by themselves.
+    connections: set[Connection]
+    #: What connections see of the shutdown: no further request is taken.
+    closing: bool
+    #: Requests taken so far.
+    requests_count: int
+    #: What the shutdown did, once it is over.
+    report: ShutdownReport | None
+
+    def __init__(self, handler: ExchangeHandler, config: ServerConfig) -> None:
+        self.handler = handler
+        self.config = config
+        self.connections = set()
+        self.closing = False
+        self.requests_count = 0
+        self.report = None
+        self._stage = Stage.NEW
+        self._host = 0
+        self._listenings: list[Listening] = []
+        # Connection tasks, counted: the first thing a task does may be to wait for a handshake, and a task that has
+        # not run yet is nowhere else to be seen.
+        self._live = 0
+        self._struck: dict[Connection, str] = {}
+        self._fatal: BaseException | None = None
+
+    async def __aenter__(self) -> Self:
+        if self._stage is not Stage.NEW:
+            raise RuntimeError(f"an engine is entered once, but this one is {self._stage.value}")
+        self._host = anyio.get_current_task().id
+        self._emptied = anyio.Event()
+        self._shut = anyio.Event()
+        # Cancelled, the shutdown waits no longer; even when that happens before it starts.
+        self._patience = anyio.CancelScope()
+        self._naming = anyio.CancelScope(shield=True)
+        self._stack = AsyncExitStack()
+        self._services: TaskGroup = await self._stack.enter_async_context(anyio.create_task_group())
+        self._stack.callback(self._end_services)
+        self._guests: TaskGroup = await self._stack.enter_async_context(anyio.create_task_group())
+        self._services.start_soon(reap, self.connections, name="structweb reaper")
+        self._stage = Stage.OPEN
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> bool | None:
+        if self._stage in (Stage.NEW, Stage.LEFT):
+            raise RuntimeError(f"cannot leave this engine: it is {self._stage.value}")
+        if anyio.get_current_task().id != self._host:
+            raise RuntimeError(
+                "cannot leave this engine: the task that entered it (or set the runner up) must leave it (clean it up)"
+            )
+        self._close_doors()
+        self._strike("server left")
+        self._abort()
+        self._guests.cancel_scope.cancel()
+        self._stage = Stage.LEFT
+        if self._live:
+            self._services.start_soon(self._name_the_stubborn, name="structweb farewell")
+        failure: BaseException | None = None
+        swallowed = None
+        try:
+            swallowed = await self._stack.__aexit__(exc_type, exc, tb)
+        except BaseExceptionGroup as group:
+            failure = unwrapped(group)
+        failure = self._fatal or failure
+        if failure is None:
+            return swallowed
+        if failure is exc:
+            return False
+        raise failure
+
+    # -- what it serves --------------------------------------------------------------------------------------------
+
+    @property
+    def listenings(self) -> tuple[Listening, ...]:
+        """What it listens on."""
+        return tuple(self._listenings)
+
+    def listen(self, listener: Listener) -> Listening:
+        """Accept connections from `listener`, which is the engine's from now on, until the returned handle is stopped.
+
+        Raises RuntimeError (and leaves `listener` alone) before the engine is entered and once it shuts down.
+        """
+        if self._stage is not Stage.OPEN:
+            raise RuntimeError(f"cannot listen on {listener.url}: the engine is {self._stage.value}")
+        listening = Listening(listener)
+        self._listenings.append(listening)
+        admit = partial(self._admit, listener.ssl_context)
+        self._services.start_soon(listening.run, admit, name=f"structweb accept {listener.url}")
+        return listening
+
+    def _admit(self, ssl_context: ssl.SSLContext | None, sock: socket.socket, peer: Any) -> None:
+        """Start the task of an accepted connection.  Any: an address has its family's type."""
+        self._live += 1
+        self._guests.start_soon(self._serve_socket, sock, peer, ssl_context, name="structweb connection")
+
+    async def _serve_socket(self, sock: socket.socket, peer: Any, ssl_context: ssl.SSLContext | None) -> None:
+        """Serve an accepted connection to its end.  Any: an address has its family's type."""
+
+        async def opener(group: TaskGroup) -> Transport:
+            try:
+                return await open_transport(sock, self.config, ssl_context=ssl_context, task_group=group)
+            except BaseException:
+                sock.close()
+                raise
+
+        try:
+            if self.closing:
+                sock.close()  # taken in the moment before the doors closed
+            else:
+                await serve_connection(opener, self)
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the firewall: contain() sorts them
+            self._contain(error, f"peer {peer}")
+        finally:
+            self._live -= 1
+            if not self._live:
+                self._emptied.set()
+
+    async def serve_stream(self, stream: ByteStream) -> None:
+        """Serve one ready stream to its end; the engine closes it.  Once the engine shuts down: closes it at once.
+
+        The connection is the engine's, as any other: cancelling this call cancels the connection, and it is joined
+        when the engine is left.
+        """
+        if self._stage in (Stage.NEW, Stage.LEFT):
+            raise RuntimeError(f"cannot serve a stream: the engine is {self._stage.value}")
+        if self.closing:
+            await anyio.aclose_forcefully(stream)
+            return
+        scope, done = anyio.CancelScope(), anyio.Event()
+        self._live += 1
+        self._guests.start_soon(self._serve_ready, stream, scope, done, name="structweb connection")
+        try:
+            await done.wait()
+        finally:
+            scope.cancel()
+
+    async def _serve_ready(self, stream: ByteStream, scope: anyio.CancelScope, done: anyio.Event) -> None:
+        """Serve a stream under `scope`, and set `done` at the end."""
+
+        async def opener(group: TaskGroup) -> Transport:
+            return wrap_stream(stream, self.config, group)
+
+        try:
+            with scope:
+                await serve_connection(opener, self)
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the firewall: contain() sorts them
+            self._contain(error, f"stream {stream!r}")
+        finally:
+            await anyio.aclose_forcefully(stream)  # not every stream can be closed without an await, as abort() must
+            done.set()
+            self._live -= 1
+            if not self._live:
+                self._emptied.set()
+
+    def _contain(self, error: BaseException, where: str) -> None:
+        """Put a connection's failure on record; end the whole engine when it is meant for the program."""
+        fatal = contain(error, where)
+        if fatal is not None:
+            # Raised here, it would tear asyncio's loop down on the spot and run nobody's clean-up.
+            self._fatal = self._fatal or fatal
+            self._services.cancel_scope.cancel()
+
+    # -- how it ends -----------------------------------------------------------------------------------------------
+
+    async def shutdown(
+        self, timeout: float, *, on_shutdown: Callable[[], Awaitable[object]] | None = None
+    ) -> ShutdownReport:
+        """Stop listening, let running exchanges finish for `timeout` seconds, end what is left; tell what was done.
+
+        Idle connections end at once, and the last response of a busy one says `Connection: close`.  `on_shutdown`
+        runs first and within the same patience.  Takes `timeout` and 0.2 s at most, whatever peers do.  What still
+        runs then shields itself from cancellation: it is reported as abandoned, and leaving the engine waits for it.
+        Shields itself from an outer cancellation.  A second call waits for the first one and returns its report.
+        An error of `on_shutdown` is raised at the end.
+        """
+        if self._stage in (Stage.NEW, Stage.LEFT):
+            raise RuntimeError(f"cannot shut down: the engine is {self._stage.value}")
+        with anyio.CancelScope(shield=True):  # bounded: each wait below has its deadline
+            if self._stage is Stage.OPEN:
+                self._stage = Stage.CLOSING
+                try:
+                    return await self._shut_down(timeout, on_shutdown)
+                finally:
+                    self._stage = Stage.CLOSED if self._stage is Stage.CLOSING else self._stage
+                    self._shut.set()
+            await self._shut.wait()
+        if self.report is None:
+            raise RuntimeError("the first shutdown failed: there is no report")
+        return self.report
+
+    def hurry(self) -> None:
+        """Cancel and abort everything at once, also while a shutdown waits.  Never waits, may be called again."""
+        if self._stage in (Stage.NEW, Stage.LEFT):
+            return
+        self._close_doors()
+        self._patience.cancel()
+        self._strike("server in a hurry")
+        self._abort()
+
+    async def _shut_down(self, timeout: float, on_shutdown: Callable[[], Awaitable[object]] | None) -> ShutdownReport:
+        start = anyio.current_time()
+        for listening in self._listenings:
+            await listening.stop()
+        self._close_doors()
+        busy = {guest: guest.describe() for guest in self.connections if guest.phase not in _QUIET}
+        busy.update(self._struck)
+        idle = len(self.connections.difference(busy))
+        for guest in tuple(self.connections):
+            guest.shut()
+        failure = await self._let_finish(start, timeout, on_shutdown)
+        if self._live:
+            self._strike("server shutdown")
+            await self._emptied_within(CANCEL_GRACE)
+        if self._live:
+            self._abort()
+            await self._emptied_within(ABORT_GRACE)
+        self.report = report = ShutdownReport(
+            finished=tuple(name for guest, name in busy.items() if guest not in self._struck),
+            cancelled=tuple(name for guest, name in self._struck.items() if guest not in self.connections),
+            abandoned=tuple(guest.describe() for guest in self.connections),
+            idle=idle,
+            seconds=anyio.current_time() - start,
+        )
+        report.log()
+        if failure is not None:
+            raise failure
+        return report
+
+    async def _let_finish(
+        self, start: float, timeout: float, on_shutdown: Callable[[], Awaitable[object]] | None
+    ) -> BaseException | None:
+        """Run `on_shutdown` and wait for running exchanges, until the patience ends; return its error."""
+        failure: BaseException | None = None
+        said = on_shutdown is None
+        with self._patience:
+            if on_shutdown is not None:
+                self._patience.deadline = start + max(timeout, FAREWELL)
+                try:
+                    await on_shutdown()
+                except Exception as exc:  # noqa: BLE001 - raised by shutdown(), when everything has ended
+                    failure = exc
+                said = True
+            self._patience.deadline = start + timeout
+            await self._emptied_within(math.inf)
+        if not said:
+            server_logger.warning("on_shutdown did not end within the shutdown timeout of %g s: cancelled", timeout)
+        return failure
+
+    async def _emptied_within(self, seconds: float) -> None:
+        """Wait until no connection is left, but not longer than `seconds`."""
+        with anyio.move_on_after(seconds):
+            while self._live:
+                self._emptied = anyio.Event()
+                await self._emptied.wait()
+
+    def _close_doors(self) -> None:
+        """Take no further connection, and no further request."""
+        self.closing = True
+        for listening in self._listenings:
+            listening.cancel()
+
+    def _strike(self, reason: str) -> None:
+        """Cancel every connection."""
+        for guest in tuple(self.connections):
+            self._struck.setdefault(guest, guest.describe())
+            guest.cancel(reason)
+
+    def _abort(self) -> None:
+        """Break every connection, so that nothing waits for a peer any more, shielded or not."""
+        for guest in tuple(self.connections):
+            guest.abort()
+
+    def _end_services(self) -> None:
+        """End what serves connections, now that there are none."""
+        self._naming.cancel()
+        self._services.cancel_scope.cancel()
+
+    async def _name_the_stubborn(self) -> None:
+        """Tell once a second which connections keep the engine from ending.
+
+        Nothing else can be done about a task that shields itself: it has to be waited for.
+        """
+        with self._naming:
+            while True:
+                await anyio.sleep(_NAMING_INTERVAL)
+                names = "; ".join(guest.describe() for guest in self.connections)
+                server_logger.warning("Waiting for %d that shield themselves: %s", self._live, names)

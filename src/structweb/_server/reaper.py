@@ -1,0 +1,37 @@
+"""The one timer of a server: once a second it visits the connections whose phase may have lasted too long."""
+
+from collections.abc import Set as AbstractSet
+from typing import Final
+
+import anyio
+
+from structweb._server.connection import Connection
+from structweb._server.log import server_logger
+from structweb._wire.limits import Phase
+
+#: Seconds between two sweeps, and so the error of every deadline.
+INTERVAL: Final = 1.0
+
+
+async def reap(connections: AbstractSet[Connection]) -> None:
+    """Sweep `connections` once a second, for ever.  Run it as a task of the server; cancel it to end."""
+    while True:
+        await anyio.sleep(INTERVAL)
+        sweep(connections, anyio.current_time())
+
+
+def sweep(connections: AbstractSet[Connection], now: float) -> None:
+    """Visit the connections whose deadline passed or is not worked out yet, and those that wait for a slow peer.
+
+    The rest is skipped here, without a call: among 10,000 idle connections that is nearly all of them.
+    """
+    due = [
+        connection
+        for connection in connections
+        if (deadline := connection.deadline) is None or deadline <= now or connection.phase is Phase.SEND
+    ]
+    for connection in due:
+        try:
+            connection.sweep(now)
+        except Exception:  # noqa: BLE001 - the others must not lose their deadlines to one connection's fault
+            server_logger.exception("Could not sweep a connection (%s)", connection.describe())
