@@ -105,5 +105,5 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure server CPU per operation against the peers, interleaved, and print the table."""
-    session.install(".[all]", *group("bench"))
+    session.install(".[all]", "--requirement", "benchmarks/requirements.txt")
     session.run("python", "benchmarks/run.py", *session.posargs)
