@@ -122,10 +122,11 @@ async def test_a_port_that_is_taken_leaves_no_socket_open(tcp):
 async def test_a_port_can_be_had_again_at_once(tcp):
     """Connections of the last server that are still in TIME_WAIT do not keep the next one from its port."""
     (first,) = await tcp("127.0.0.1", 0)
+    port = first.address[1]
     with socket.create_connection(first.address):
         first.socket.accept()[0].close()
         first.close()
-    (second,) = await tcp("127.0.0.1", first.url.rpartition(":")[2] and int(first.url.rpartition(":")[2]))
+    (second,) = await tcp("127.0.0.1", port)
     assert second.socket.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
 
 
@@ -158,14 +159,11 @@ async def test_backlog(tcp):
     """The kernel queues about as many connections as asked for, and holds the next ones off."""
     (listener,) = await tcp("127.0.0.1", 0, backlog=1)
     with ExitStack() as stack:
-        codes = []
-        for _ in range(4):
-            client = stack.enter_context(socket.socket())
+        clients = [stack.enter_context(socket.socket()) for _ in range(4)]
+        for client in clients:
             client.setblocking(False)
             client.connect_ex(listener.address)
-            codes.append(client)
-        connected = [client for client in codes if is_connected(client)]
-        assert len(connected) < 4
+        assert sum(map(is_connected, clients)) < 4
 
 
 def is_connected(client: socket.socket) -> bool:
