@@ -62,7 +62,8 @@ def running(command: Sequence[str], port: int, core: int) -> Iterator[int]:
             _wait_for(server, port)
             yield server.pid
         finally:
-            os.killpg(server.pid, signal.SIGKILL)
+            if server.poll() is None:
+                os.killpg(server.pid, signal.SIGKILL)
 
 
 def _wait_for(server: "subprocess.Popen[bytes]", port: int) -> None:
