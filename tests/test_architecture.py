@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from structweb._server.config import ServerConfig
+from structweb._web.settings import ConnectionOptions
 from structweb._wire.limits import Limits, Timeouts
 
 ROOT = Path(__file__).parents[1]
@@ -185,6 +186,8 @@ def test_facade_holds_only_imports(name: str):
             isinstance(node, ast.Import | ast.ImportFrom)
             or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
             or (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__")
+            # `python -m structweb.web`, as with aiohttp.
+            or (isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'" and len(node.body) <= 2)
         )
         assert allowed, f"{name}:{node.lineno} is neither an import nor __all__: {ast.unparse(node)[:60]}"
 
@@ -261,7 +264,7 @@ def test_public_name_is_documented(name: str):
 @pytest.mark.parametrize("settings", [ServerConfig, Limits, Timeouts], ids=lambda cls: cls.__name__)
 def test_every_setting_is_documented_with_its_default(settings: type):
     page = (REFERENCE / "settings.md").read_text()
-    section = re.search(rf"^## .*{settings.__name__}.*?(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
+    section = re.search(rf"^## [^\n]*`{settings.__name__}`.*?(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
     assert section, f"docs/reference/settings.md has no section on {settings.__name__}"
     rows = dict(re.findall(r"^\| `(\w+)` \| `([^`]*)` \|", section.group(), re.MULTILINE))
     expected = {}
@@ -269,3 +272,15 @@ def test_every_setting_is_documented_with_its_default(settings: type):
         default = f"{field.default_factory.__name__}()" if callable(field.default_factory) else repr(field.default)
         expected[field.name] = default if field.name != "server_header" else rows.get(field.name, "")
     assert rows == expected
+
+
+def test_every_keyword_of_a_server_is_documented():
+    section = (REFERENCE / "settings.md").read_text().partition("## The keyword arguments")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(ConnectionOptions.__annotations__)
+
+
+def test_every_option_of_the_command_line_is_documented():
+    command = [sys.executable, "-m", "structweb", "serve", "--help"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    rows = re.findall(r"^\| (?:`-\w`, )?`(--[\w-]+)` \|", (REFERENCE / "cli.md").read_text(), re.MULTILINE)
+    assert sorted(rows) == sorted(set(re.findall(r"--[a-z][\w-]*", said)) - {"--help"})
