@@ -5,26 +5,24 @@ import sys
 import warnings
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
 from types import MappingProxyType
-from typing import Any, Final, Literal, Never, TypeVar, TypeVarTuple, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, Never, TypeVar, TypeVarTuple, Unpack, overload
 
 from structweb._server.log import web_logger
 from structweb._web.contexts import CleanupContextFactory
 from structweb._web.dispatcher import UrlDispatcher
+from structweb._web.domains import Domain, MaskDomain
 from structweb._web.keys import AppKey
 from structweb._web.lifespan import Lifespan, SubApplicationHook
 from structweb._web.middleware import Middleware
-from structweb._web.request import Request
-from structweb._web.resources import (
-    AbstractResource,
-    Domain,
-    MaskDomain,
-    MatchedSubAppResource,
-    PrefixedSubAppResource,
-)
-from structweb._web.routedef import AbstractRouteDef
-from structweb._web.routes import AbstractRoute
+from structweb._web.resources import AbstractResource
 from structweb._web.signal import FrozenList, Signal
-from structweb._web.streaming import StreamResponse
+from structweb._web.subapps import MatchedSubAppResource, PrefixedSubAppResource
+
+if TYPE_CHECKING:
+    from structweb._web.request import Request
+    from structweb._web.routedef import AbstractRouteDef
+    from structweb._web.routes import AbstractRoute
+    from structweb._web.streaming import StreamResponse
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -224,7 +222,7 @@ class Application(MutableMapping[str | AppKey[Any], Any]):  # Any: each key has 
         return self._middlewares
 
     @property
-    def on_response_prepare(self) -> Signal[Request, StreamResponse]:
+    def on_response_prepare(self) -> "Signal[Request, StreamResponse]":
         """Sent before the head of each response is written, when its headers are complete."""
         return self._on_response_prepare
 
@@ -278,7 +276,7 @@ class Application(MutableMapping[str | AppKey[Any], Any]):  # Any: each key has 
 
     # -- building --------------------------------------------------------------------------------------------------
 
-    def add_routes(self, routes: Iterable[AbstractRouteDef]) -> list[AbstractRoute]:
+    def add_routes(self, routes: "Iterable[AbstractRouteDef]") -> "list[AbstractRoute]":
         """Add the routes of a table, and return them."""
         return self._router.add_routes(routes)
 

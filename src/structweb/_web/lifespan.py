@@ -116,6 +116,7 @@ class Unwinding:
                 self._limit = anyio.current_time() + self._lifespan.grace
             scope.deadline = self._limit
             scope.shield = True
+        cut = False
         try:
             with ExitStack() as stack:
                 stack.push(scope)
@@ -124,7 +125,8 @@ class Unwinding:
             self.note(exc)
         except BaseException as exc:  # noqa: BLE001 - it goes on when every step has run
             self.interrupt = exc
-        if scope.cancelled_caught:
+            cut = is_cancellation(exc) and scope.cancel_called
+        if cut or scope.cancelled_caught:
             logger.warning("Clean-up %s was cut short %s s after the cancellation", name, self._lifespan.grace)
 
     async def leave(self, task_group: anyio.abc.TaskGroup) -> None:
