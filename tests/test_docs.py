@@ -70,7 +70,7 @@ def served(arguments: list[str], backend: str, folder: Path) -> Iterator[int]:
     said = ""
     try:
         assert server.stdout
-        while "unning on" not in said:
+        while "Running on" not in said:
             line = server.stdout.readline()
             assert line, f"the server ended before it was up: {said}"
             said += line
