@@ -19,7 +19,9 @@ def test_a_key_is_equal_to_itself_only():
 @pytest.mark.parametrize("kind", [AppKey, RequestKey, ResponseKey])
 def test_repr_names_module_and_type(kind):
     assert repr(kind("k", int)) == f"<{kind.__name__}({__name__}.k, type=int)>"
-    assert repr(kind("k", pytest.MonkeyPatch)) == f"<{kind.__name__}({__name__}.k, type=_pytest.monkeypatch.MonkeyPatch)>"
+    assert (
+        repr(kind("k", pytest.MonkeyPatch)) == f"<{kind.__name__}({__name__}.k, type=_pytest.monkeypatch.MonkeyPatch)>"
+    )
     assert repr(kind("k")) == f"<{kind.__name__}({__name__}.k, type=<<Unknown>>)>"
 
 

@@ -19,6 +19,8 @@ class Diary(list[str]):
     """What happened, in order; makes contexts and receivers that write into it."""
 
     def context(self, name: str):
+        """Make a clean-up context."""
+
         async def context(app: Application) -> AsyncIterator[None]:
             self.append(f"enter {name}")
             yield
@@ -27,6 +29,8 @@ class Diary(list[str]):
         return context
 
     def receiver(self, name: str):
+        """Make a receiver."""
+
         async def receiver(app: Application) -> None:
             self.append(name)
 
@@ -226,7 +230,7 @@ async def test_one_error_on_cleanup_is_raised_as_itself_and_everything_runs():
     app.on_cleanup.append(diary.receiver("cleanup"))
     await app.startup()
     diary.clear()
-    with pytest.raises(OSError) as caught:
+    with pytest.raises(OSError, match="leaving") as caught:
         await app.cleanup()
     assert caught.value is trouble
     assert diary == ["leave last", "leave first", "cleanup"]
@@ -249,15 +253,13 @@ async def test_several_errors_on_cleanup_are_a_cleanup_error():
 
     app.cleanup_ctx.append(fails)
     app.on_cleanup.append(receiver)
+    sub.on_cleanup.append(sub_receiver)
     app.add_subapp("/sub", sub)
     app.on_cleanup.append(diary.receiver("last"))
-    sub.on_cleanup  # noqa: B018 - frozen by add_subapp
-    with pytest.raises(RuntimeError, match="Cannot modify"):
-        sub.on_cleanup.append(sub_receiver)
     await app.startup()
     with pytest.raises(CleanupError, match="Multiple errors on cleanup stage") as caught:
         await app.cleanup()
-    assert list(caught.value.exceptions) == troubles[:2]
+    assert list(caught.value.exceptions) == troubles
     assert isinstance(caught.value, ExceptionGroup)
     assert isinstance(caught.value, RuntimeError)
     assert diary == ["last"]
@@ -309,7 +311,7 @@ async def test_what_is_no_context_is_named():
     async def forgot_the_yield(app: Application) -> None: ...
 
     app.cleanup_ctx.append(forgot_the_yield)
-    with pytest.raises(TypeError, match="async generator function .* got <coroutine .*forgot_the_yield"):
+    with pytest.raises(TypeError, match=r"async generator function .* got <coroutine .*forgot_the_yield"):
         await app.startup()
 
 
@@ -392,12 +394,16 @@ async def test_a_task_that_crashes_during_the_start_ends_the_start():
 async def test_a_crash_reaches_the_loose_pair():
     app = Application()
     app.cleanup_ctx.append(crashing_context)
-    with pytest.raises(LookupError, match="crashed"):
+
+    async def run() -> None:
         await app.startup()
         try:
             await anyio.sleep_forever()
         finally:
             await app.cleanup()
+
+    with pytest.raises(LookupError, match="crashed"):
+        await run()
 
 
 async def test_a_context_that_cancels_its_own_group_ends_the_body_quietly():

@@ -5,7 +5,7 @@ import sys
 import warnings
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Literal, Never, TypeVar, TypeVarTuple, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, Never, TypeVar, TypeVarTuple, overload
 
 from structweb._server.log import web_logger
 from structweb._web.contexts import CleanupContextFactory
@@ -320,9 +320,7 @@ class Application(MutableMapping[str | AppKey[Any], Any]):  # Any: each key has 
 
     # -- life ------------------------------------------------------------------------------------------------------
 
-    def start_soon(
-        self, func: Callable[[Unpack[Ts]], Awaitable[object]], *args: Unpack[Ts], name: object = None
-    ) -> None:
+    def start_soon(self, func: Callable[[*Ts], Awaitable[object]], *args: *Ts, name: object = None) -> None:
         """Run ``func(*args)`` in the background, from now until the application ends.
 
         The task is cancelled, and waited for, before the clean-up contexts are left; by then no handler runs.  If it

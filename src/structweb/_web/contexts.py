@@ -1,6 +1,6 @@
 """Clean-up contexts: what is before the `yield` runs at start-up, what is behind it at clean-up."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, ExitStack
 from inspect import iscoroutine
 from typing import TYPE_CHECKING
@@ -68,9 +68,7 @@ class GeneratorContext(AbstractAsyncContextManager[object, None]):
         raise RuntimeError(f"a cleanup context must yield once, {self._name} yielded again")
 
 
-def _as_context(
-    factory: CleanupContextFactory, app: "Application"
-) -> AbstractAsyncContextManager[object, bool | None]:
+def _as_context(factory: CleanupContextFactory, app: "Application") -> AbstractAsyncContextManager[object, bool | None]:
     made: object = factory(app)
     if isinstance(made, AbstractAsyncContextManager):
         return made

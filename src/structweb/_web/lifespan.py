@@ -17,7 +17,7 @@ from contextlib import AsyncExitStack, ExitStack
 from enum import Enum
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, TypeVarTuple, Unpack
+from typing import TYPE_CHECKING, Final, Self, TypeVarTuple
 
 import anyio
 import anyio.abc
@@ -71,7 +71,7 @@ class BackgroundTasks:
         self._stopping = False
         self._empty = anyio.Event()
 
-    def start_soon(self, func: Callable[[Unpack[Ts]], Awaitable[object]], *args: Unpack[Ts], name: object) -> None:
+    def start_soon(self, func: Callable[[*Ts], Awaitable[object]], *args: *Ts, name: object) -> None:
         """Start a task; its failure cancels the task that opened the group."""
         if self._stopping:
             raise RuntimeError(f"cannot start {func!r}: the application is being cleaned up")
@@ -87,9 +87,7 @@ class BackgroundTasks:
         if self._scopes:
             await self._empty.wait()
 
-    async def _run(
-        self, scope: anyio.CancelScope, func: Callable[[Unpack[Ts]], Awaitable[object]], args: tuple[Unpack[Ts]]
-    ) -> None:
+    async def _run(self, scope: anyio.CancelScope, func: Callable[[*Ts], Awaitable[object]], args: tuple[*Ts]) -> None:
         try:
             with scope:
                 await func(*args)
@@ -121,7 +119,7 @@ class Unwinding:
             with ExitStack() as stack:
                 stack.push(scope)
                 await step()
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - it is raised when every step has run
             self.note(exc)
         except BaseException as exc:  # noqa: BLE001 - it goes on when every step has run
             self.interrupt = exc
@@ -137,7 +135,7 @@ class Unwinding:
                 task_group.cancel_scope.cancel()
                 if self.interrupt is not None and is_cancellation(self.interrupt):
                     reraise(self.interrupt)
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - it is raised when every step has run
             self.note(exc)
         except BaseException as exc:  # noqa: BLE001 - the caller lets it go on
             self.interrupt = exc
@@ -220,9 +218,7 @@ class Lifespan:
             reraise(interrupt)
         return exc is not None and interrupt is None and is_cancellation(exc)
 
-    def start_soon(
-        self, func: Callable[[Unpack[Ts]], Awaitable[object]], *args: Unpack[Ts], name: object = None
-    ) -> None:
+    def start_soon(self, func: Callable[[*Ts], Awaitable[object]], *args: *Ts, name: object = None) -> None:
         """Run ``func(*args)`` in the background, see `Application.start_soon`."""
         if self._background is None or self._stage is not Stage.RUNNING:
             raise RuntimeError(f"cannot start {func!r}: the lifespan of {self._app!r} is {self._stage.value}")
