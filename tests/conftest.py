@@ -43,7 +43,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="module")
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, object]]:
-    """The backend of one run of a test, with its options."""
+    """Name the backend of one run of a test, with its options."""
     match request.param:
         case "real-asyncio":
             return "asyncio", {}

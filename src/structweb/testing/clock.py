@@ -64,7 +64,7 @@ def virtual_backend(name: str) -> tuple[str, dict[str, Any]]:  # Any: what each 
             return "asyncio", {"loop_factory": VirtualTimeLoop}
         case "trio":
             # Here and not above: an asyncio program that uses this module needs no trio.
-            from trio.testing import MockClock  # noqa: PLC0415
+            from trio.testing import MockClock
 
             return "trio", {"clock": MockClock(autojump_threshold=0)}
         case _:

@@ -1,0 +1,36 @@
+"""The transport seam: bytes of a peer, the same on every backend and over every kind of stream."""
+
+import socket
+import ssl
+import sys
+
+from anyio.abc import TaskGroup
+
+from structweb._server.config import ServerConfig
+from structweb._server.transport.base import Transport
+from structweb._server.transport.stream import wrap_stream
+
+__all__ = ["Transport", "open_transport", "wrap_stream"]
+
+
+async def open_transport(
+    sock: socket.socket,
+    config: ServerConfig,
+    *,
+    ssl_context: ssl.SSLContext | None = None,
+    task_group: TaskGroup,
+) -> Transport:
+    """Return a transport over an accepted socket, on the backend that runs, with TLS if a context is given.
+
+    The transport owns the socket from here on, whatever happens.  Raises ConnectionError, TimeoutError or
+    ssl.SSLError (all are OSError) when the peer does not get through the TLS handshake in time.
+    """
+    # Imported when needed: a server loads the code of its own backend only.
+    if "trio" in sys.modules:
+        from structweb._server.transport import trio as on_trio
+
+        if on_trio.in_trio_run():
+            return await on_trio.open_socket(sock, config, ssl_context, task_group)
+    from structweb._server.transport import asyncio as on_asyncio
+
+    return await on_asyncio.open_socket(sock, config, ssl_context)

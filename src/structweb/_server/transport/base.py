@@ -1,8 +1,32 @@
 """The seam between a connection and the bytes of its peer."""
 
+import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from enum import Enum
 from typing import Any
+
+
+class Inbound(Enum):
+    """The life of the peer's side."""
+
+    OPEN = "open"
+    #: The peer has ended it.
+    ENDED = "ended"
+    #: The connection broke.
+    BROKEN = "broken"
+    #: This side has closed or aborted.
+    CLOSED = "closed"
+
+    def end(self, failure: Exception | None) -> bytes:
+        """Return or raise what a read gives when nothing is left, `failure` being what broke the connection."""
+        match self:
+            case Inbound.BROKEN:
+                raise ConnectionResetError(f"the connection broke while it was read: {failure}") from failure
+            case Inbound.CLOSED:
+                raise ConnectionAbortedError("cannot receive: this side has closed the connection")
+            case _:
+                return b""
 
 
 class Transport(ABC):
@@ -74,3 +98,20 @@ class Transport(ABC):
 
         peername, sockname, socket, sslcontext, ssl_object, peercert, cipher, compression.
         """
+
+
+def tls_info(tls: ssl.SSLObject, name: str, default: Any) -> Any:  # Any: each name has its own type
+    """Return what `tls` tells under one of asyncio's names, else `default`."""
+    match name:
+        case "ssl_object":
+            return tls
+        case "sslcontext":
+            return tls.context
+        case "peercert":
+            return tls.getpeercert()
+        case "cipher":
+            return tls.cipher()
+        case "compression":
+            return tls.compression()
+        case _:
+            return default

@@ -1,0 +1,229 @@
+"""A transport over a socket on trio: non-blocking calls, and trio only to wait for readiness.
+
+The socket is read when trio says that it is readable, never before: one pass through the scheduler for each
+request, and every connection gets its turn.  Writing tries the kernel at once, and waits only for what is left.
+"""
+
+import socket
+import ssl
+from typing import Any
+
+import trio
+from anyio.abc import TaskGroup
+
+from structweb._server.config import ServerConfig
+from structweb._server.transport.base import Inbound, tls_info
+from structweb._server.transport.pull import READ_SIZE, PullTransport
+from structweb._server.transport.sockets import close_socket, prepare_socket
+from structweb._server.transport.tls import TlsCodec, handshake
+
+in_trio_run = trio.lowlevel.in_trio_run
+
+
+class TrioTransport(PullTransport):
+    """Bytes of a non-blocking stream socket, TCP or Unix."""
+
+    __slots__ = ("_peername", "_sock", "_unsent", "_write_failure", "congested")
+
+    _event = trio.Event
+
+    def __init__(self, sock: socket.socket, config: ServerConfig, tasks: TaskGroup) -> None:
+        super().__init__(config, tasks)
+        self._sock = sock
+        self._unsent: list[memoryview] | None = None
+        self._write_failure: OSError | None = None
+        self.congested = False
+        try:
+            self._peername: Any = sock.getpeername()  # Any: each address family has its own form
+        except OSError:
+            self._peername = None  # gone already: the first receive tells
+
+    async def pull(self) -> bytes:
+        """Read once."""
+        sock = self._sock
+        while True:
+            try:
+                await trio.lowlevel.wait_readable(sock)
+                return sock.recv(READ_SIZE)
+            except BlockingIOError:
+                continue  # readiness was a false alarm
+            except ConnectionError:
+                raise
+            except trio.ClosedResourceError as exc:
+                raise ConnectionAbortedError("this side has closed the connection") from exc
+            except OSError as exc:  # such as ETIMEDOUT, EHOSTUNREACH
+                raise ConnectionResetError(f"the connection broke: {exc}") from exc
+
+    def write(self, data: bytes) -> None:
+        """Send `data` now as far as the kernel takes it, and keep the rest for `drain`."""
+        if self._unsent is not None:
+            self._unsent.append(memoryview(data))
+            return
+        try:
+            sent = self._sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as exc:
+            # After our own close too: the socket is gone then, and what is written with it.
+            self._write_failure = exc
+            return
+        if sent < len(data):
+            self._unsent = [memoryview(data)[sent:]]
+            self.congested = True
+
+    async def drain(self) -> None:
+        """Wait until the kernel has taken all that was written.  Raises ConnectionError when the peer is gone."""
+        while self._unsent is not None:
+            try:
+                await trio.lowlevel.wait_writable(self._sock)
+            except trio.ClosedResourceError:
+                break
+            self._send_more(self._unsent)
+        if self._inbound is Inbound.CLOSED:
+            raise ConnectionAbortedError("cannot send: this side has closed the connection")
+        if self._write_failure is not None or self._inbound is Inbound.BROKEN:
+            raise ConnectionResetError("cannot send: the peer is gone") from self._write_failure
+
+    def _send_more(self, unsent: list[memoryview]) -> None:
+        try:
+            while unsent:
+                sent = self._sock.send(unsent[0])
+                if sent < len(unsent[0]):
+                    unsent[0] = unsent[0][sent:]
+                else:
+                    del unsent[0]
+        except BlockingIOError:
+            return
+        except OSError as exc:
+            self._write_failure = exc
+        self._unsent = None
+        self.congested = False
+
+    def unsent(self) -> int:
+        """Return how many written bytes the kernel has not taken."""
+        return 0 if self._unsent is None else sum(map(len, self._unsent))
+
+    async def send_eof(self) -> None:
+        """Wait until the kernel has everything, then send a FIN."""
+        await self.drain()
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # the peer is gone: nobody to tell
+
+    async def aclose(self) -> None:
+        """Wait until the kernel has everything, then close."""
+        try:
+            if self._unsent is not None:
+                await self.drain()
+        except ConnectionError:
+            pass
+        finally:
+            self.abort()
+
+    def abort(self) -> None:
+        """Close the socket at once."""
+        if self._inbound is Inbound.CLOSED:
+            return
+        self._stop()
+        trio.lowlevel.notify_closing(self._sock)
+        close_socket(self._sock, truncated=self._unsent is not None)
+        self._unsent = None
+        self.congested = False
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:  # Any: each name has its own type
+        """Return what is known about the socket, else `default`."""
+        match name:
+            case "socket":
+                return self._sock
+            case "peername":
+                return default if self._peername is None else self._peername
+            case "sockname" if self._inbound is not Inbound.CLOSED:
+                return self._sock.getsockname()
+            case _:
+                return default
+
+
+class TrioTlsTransport(TrioTransport):
+    """The same, through TLS once the handshake is done."""
+
+    __slots__ = ("_codec",)
+
+    def __init__(self, sock: socket.socket, config: ServerConfig, tasks: TaskGroup) -> None:
+        super().__init__(sock, config, tasks)
+        self._codec: TlsCodec | None = None
+
+    async def secure(self, context: ssl.SSLContext, timeout: float) -> None:
+        """Shake hands.  Raises as `tls.handshake` does."""
+        codec = await handshake(self, context, timeout)
+        self._codec = codec
+        self._ahead = codec.decrypt(b"")
+
+    async def pull(self) -> bytes:
+        """Read until a piece of plain text is complete."""
+        codec = self._codec
+        if codec is None:
+            return await super().pull()
+        while not codec.ended:
+            data = await super().pull()
+            if not data:
+                break  # without a farewell: the wire knows whether something is missing
+            try:
+                plain = codec.decrypt(data)
+            except ssl.SSLError as exc:
+                raise ConnectionResetError(f"the peer broke TLS: {exc}") from exc
+            finally:
+                if reply := codec.outgoing():
+                    super().write(reply)
+            if plain:
+                return plain
+        return b""
+
+    def write(self, data: bytes) -> None:
+        """Encrypt and send `data`."""
+        codec = self._codec
+        if codec is None:
+            super().write(data)
+            return
+        try:
+            data = codec.encrypt(data)
+        except ssl.SSLError as exc:
+            self._write_failure = exc
+        else:
+            super().write(data)
+
+    async def send_eof(self) -> None:
+        """Say farewell and send a FIN."""
+        if self._codec is not None:
+            super().write(self._codec.farewell())
+        await super().send_eof()
+
+    async def aclose(self) -> None:
+        """Say farewell, wait until the kernel has everything, then close."""
+        if self._codec is not None and self._inbound is not Inbound.CLOSED:
+            super().write(self._codec.farewell())
+        await super().aclose()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:  # Any: each name has its own type
+        """Return what is known about the socket and its TLS, else `default`."""
+        info = super().get_extra_info(name)
+        if info is None and self._codec is not None:
+            return tls_info(self._codec.tls, name, default)
+        return default if info is None else info
+
+
+async def open_socket(
+    sock: socket.socket, config: ServerConfig, context: ssl.SSLContext | None, tasks: TaskGroup
+) -> TrioTransport:
+    """Return a transport that owns `sock`, behind a TLS handshake if there is a context."""
+    try:
+        prepare_socket(sock, config)
+        if context is None:
+            return TrioTransport(sock, config, tasks)
+        transport = TrioTlsTransport(sock, config, tasks)
+        await transport.secure(context, config.timeouts.tls_handshake)
+    except BaseException:
+        trio.lowlevel.notify_closing(sock)
+        sock.close()
+        raise
+    return transport
