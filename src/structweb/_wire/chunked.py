@@ -138,7 +138,9 @@ class ChunkedBody:
     def _read_data_end(self, data: bytes | bytearray, start: int) -> int:
         piece = bytes(data[start : start + self._left])
         if piece:
-            self._tell(piece)  # h11 refuses all but CRLF
+            if not b"\r\n"[2 - self._left :].startswith(piece):
+                raise Refusal(400, "bad chunk: expected CRLF behind its data")
+            self._tell(piece)
             self._left -= len(piece)
             if not self._left:
                 self._part = _Part.SIZE

@@ -1,0 +1,160 @@
+"""Chunked bodies: what is sound is decoded, what two parsers could read differently is refused (W-168)."""
+
+import pytest
+
+from structweb._wire.events import Refusal
+from structweb._wire.http1 import Http1
+from structweb._wire.limits import Limits
+
+HEAD = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+LIMITS = Limits(field=200, fields=3)
+
+
+@pytest.fixture(params=[True, False], ids=["lane", "h11"])
+def express(request: pytest.FixtureRequest) -> bool:
+    return request.param
+
+
+def read(body: bytes, *, express: bool, behind: bytes = b"") -> tuple[bytes, tuple[tuple[bytes, bytes], ...]]:
+    """Return the decoded body and the trailers; `behind` must stay in the wire."""
+    wire = Http1(LIMITS, express=express)
+    wire.feed(HEAD + body + behind)
+    assert wire.next_head() is not None
+    whole = b""
+    while piece := wire.next_data():
+        whole += piece
+    assert piece == b""
+    trailers = wire.trailers
+    assert wire.hand_over() == behind
+    return whole, trailers
+
+
+@pytest.mark.parametrize(
+    ("body", "decoded"),
+    [
+        (b"0\r\n\r\n", b""),
+        (b"000\r\n\r\n", b""),
+        (b"5\r\nhello\r\n0\r\n\r\n", b"hello"),
+        (b"005\r\nhello\r\n0\r\n\r\n", b"hello"),
+        (b"a\r\n0123456789\r\nA\r\n0123456789\r\n0\r\n\r\n", b"0123456789" * 2),
+        (b"2\r\n\r\n\r\n0\r\n\r\n", b"\r\n"),
+        (b"1;a\r\nx\r\n0;b\r\n\r\n", b"x"),
+        (b"1;a=b;c=d\r\nx\r\n0\r\n\r\n", b"x"),
+        (b'1;a="b;c \\" \xe9"\r\nx\r\n0\r\n\r\n', b"x"),
+    ],
+)
+def test_sound_bodies(body, decoded, express):
+    assert read(body, express=express, behind=b"0\r\n\r\nGET") == (decoded, ())
+
+
+def test_trailers(express):
+    body, trailers = read(b"1\r\nx\r\n0\r\nX-Sum:  1 \r\nx-sum: \xff\r\n\r\n", express=express, behind=b"\r\n")
+    assert body == b"x"
+    assert trailers == ((b"X-Sum", b"1"), (b"x-sum", b"\xff"))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        # chunk sizes
+        b"\r\n",
+        b"g\r\n",
+        b"+1\r\nx\r\n",
+        b"-1\r\nx\r\n",
+        b"0x1\r\nx\r\n",
+        b"1_0\r\nx\r\n",
+        b"1 \r\nx\r\n",
+        b" 1\r\nx\r\n",
+        b"1\t\r\nx\r\n",
+        b"1\x00\r\nx\r\n",
+        b"10000000000000000\r\nx",
+        b"1,1\r\nx\r\n",
+        # line ends
+        b"1\nx\r\n0\r\n\r\n",
+        b"1\rx\r\n0\r\n\r\n",
+        b"1\r\nx\n0\r\n\r\n",
+        b"1\r\nx0\r\n\r\n",
+        b"1\r\nxy\r\n0\r\n\r\n",
+        b"1\r\nx\r0\r\n\r\n",
+        b"1\r\nx\n\r0\r\n\r\n",
+        b"0\n\r\n",
+        b"0\r\n\n",
+        # extensions
+        b"1;\r\nx\r\n",
+        b"1;=a\r\nx\r\n",
+        b"1;a=\r\nx\r\n",
+        b"1; a\r\nx\r\n",
+        b"1 ;a\r\nx\r\n",
+        b"1;a\nb\r\nx\r\n",
+        b"1;a\rb\r\nx\r\n",
+        b"1;a\x01\r\nx\r\n",
+        b"1;\xe9\r\nx\r\n",
+        b'1;a="\r\nx\r\n',
+        b'1;a="\x01"\r\nx\r\n',
+        b"1;a\n0\r\n\r\n",
+        # trailers
+        b"0\r\nX: y\n\r\n",
+        b"0\r\nX: y\r\n\n",
+        b"0\r\nX: y\r\n z\r\n\r\n",
+        b"0\r\n X: y\r\n\r\n",
+        b"0\r\nX : y\r\n\r\n",
+        b"0\r\nX\r\n\r\n",
+        b"0\r\n: x\r\n\r\n",
+        b"0\r\nX: \x00\r\n\r\n",
+        b"0\r\nX: a\rb\r\n\r\n",
+        b"0\r\nContent-Length: 1\r\n\r\n",
+        b"0\r\ntransfer-encoding: chunked\r\n\r\n",
+        b"0\r\nHost: b\r\n\r\n",
+        b"0\r\nAuthorization: b\r\n\r\n",
+        b"0\r\nCookie: b\r\n\r\n",
+        b"0\r\nTrailer: b\r\n\r\n",
+    ],
+)
+def test_unsound_bodies(body, express):
+    with pytest.raises(Refusal) as caught:
+        read(body, express=express)
+    assert caught.value.status == 400
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        (b"1;" + b"x" * 199, 400, "chunk size line too long"),
+        (b"1;" + b"x" * 199 + b"\r\nx\r\n", 400, "chunk size line too long"),
+        (b"0\r\nX: " + b"x" * 198 + b"\r\n\r\n", 431, "trailer field too long"),
+        (b"0\r\nX: " + b"x" * 198, 431, "trailer field too long"),
+        (b"0\r\n" + b"X: y\r\n" * 4 + b"\r\n", 431, "too many trailer fields"),
+        (b"0\r\n" + b"X: y\r\n" * 4, 431, "too many trailer fields"),
+        ((b"1;" + b"x" * 190 + b"\r\nx\r\n") * 100, 400, "chunk extensions too long"),
+    ],
+)
+def test_limits(body, status, words, express):
+    with pytest.raises(Refusal, match=words) as caught:
+        read(body, express=express)
+    assert caught.value.status == status
+
+
+def test_longest_lines_are_taken(express):
+    body, trailers = read(
+        b"1;" + b"x" * 198 + b"\r\nx\r\n0\r\nX: " + b"x" * 197 + b"\r\n" + b"X: y\r\n" * 2 + b"\r\n", express=express
+    )
+    assert body == b"x"
+    assert len(trailers) == 3
+
+
+def test_pieces_come_as_they_arrive(express):
+    """A long chunk need not be complete to be read."""
+    wire = Http1(Limits(), express=express)
+    wire.feed(HEAD + b"ffff\r\n" + b"x" * 1000)
+    assert wire.next_head() is not None
+    assert wire.next_data() == b"x" * 1000
+    assert wire.next_data() is None
+    wire.feed(b"y" * 64535 + b"\r")
+    assert wire.next_data() == b"y" * 64535
+    assert wire.next_data() is None
+    assert not wire.body_done
+    wire.feed(b"\n0\r\n\r")
+    assert wire.next_data() is None
+    wire.feed(b"\n")
+    assert wire.next_data() == b""
+    assert wire.body_done
