@@ -8,6 +8,10 @@ T = TypeVar("T")
 D = TypeVar("D")
 
 
+class NotAppKeyWarning(UserWarning):
+    """A str where a typed key would tell type checkers more."""
+
+
 class BaseKey(Generic[T]):
     """A key that is equal to itself only, with a name for people and a type for type checkers.
 
@@ -54,6 +58,10 @@ class ResponseKey(BaseKey[T]):
     """A key of a Response's state: ``response[key] = value``."""
 
     __slots__ = ()
+
+
+class NotAppKeyWarning(UserWarning):
+    """A state was given a str key where a typed key would tell type checkers more."""
 
 
 def _defining_module() -> str:
