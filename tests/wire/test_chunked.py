@@ -108,6 +108,7 @@ def test_trailers(express):
         b"0\r\nAuthorization: b\r\n\r\n",
         b"0\r\nCookie: b\r\n\r\n",
         b"0\r\nTrailer: b\r\n\r\n",
+        b"0\r\nETag: a\r\netag: a\r\n\r\n",
     ],
 )
 def test_unsound_bodies(body, express):

@@ -1,5 +1,7 @@
 """The law of the lane: what it takes, h11 reads the same; from all else it stays out."""
 
+import sys
+import tracemalloc
 from random import Random
 
 import pytest
@@ -189,3 +191,27 @@ def test_the_lane_forgets_a_block_that_does_not_return():
         head = lane.take(b"GET / HTTP/1.1" + HOST + b"X: " + value + b"\r\n\r\n", 0)
         assert head is not None
         assert head.block.mapping["X"] == value.decode()
+
+
+def test_the_table_of_lines_does_not_grow_without_end():
+    """More distinct lines than the table holds, sent by many peers, leave each of them readable."""
+    tracemalloc.start()
+    try:
+        for number in range(20_000):
+            line = b"User-Agent: " + b"%06d" % number * 30
+            head = Express(Limits()).take(b"GET / HTTP/1.1" + HOST + line + b"\r\n\r\n", 0)
+            assert head is not None
+            assert head.block.raw[1][1] == line[12:]
+        assert tracemalloc.get_traced_memory()[0] < 3_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", [b"Cookie", b"Authorization", b"X-Api-Key"])
+def test_secrets_do_not_outlive_their_connection(name):
+    """A line that may carry one never enters the shared table."""
+    head = Express(Limits()).take(b"GET / HTTP/1.1" + HOST + name + b": s3cret\r\n\r\n", 0)
+    assert head is not None
+    secret = head.block.raw[1][1]
+    del head
+    assert sys.getrefcount(secret) == 2, "only this test holds it"

@@ -335,3 +335,35 @@ def test_calls_out_of_order_are_mistakes(wire):
         wire.next_head()
     with pytest.raises(RuntimeError, match=r"hand_over\(\) expects"):
         wire.hand_over()
+
+
+def test_a_head_in_pieces_shares_its_block_too():
+    """The lane takes heads that come in pieces or behind empty lines."""
+    wire = Http1(Limits())
+    blocks = []
+    for pieces in ((GET,), (GET[:3], GET[3:20], GET[20:]), (b"\r\n" + GET,), (b"\r", b"\n" + GET[:1], GET[1:])):
+        for piece in pieces:
+            wire.feed(piece)
+            head = wire.next_head()
+        assert head is not None
+        blocks.append(head.block)
+        wire.next_cycle()
+    assert all(block is blocks[0] for block in blocks)
+
+
+def test_a_rested_wire_keeps_nothing(wire):
+    wire.feed(GET)
+    block = head_of(wire).block
+    wire.next_cycle()
+    wire.rest()
+    wire.feed(GET)
+    again = head_of(wire).block
+    assert again is not block
+    assert again.raw == block.raw
+
+
+def test_a_head_shows_what_was_asked(wire):
+    wire.feed(GET)
+    head = head_of(wire)
+    assert repr(head) == "<Head GET / HTTP/1.1>"
+    assert head.block.mapping is head.block.mapping

@@ -12,8 +12,9 @@ from typing import Final
 import h11
 
 from structweb._wire.events import Refusal
+from structweb._wire.judge import Judge
 from structweb._wire.limits import Limits
-from structweb._wire.strict import Fields, line_end, quote, split_fields
+from structweb._wire.strict import SINGLETONS, Fields, line_end, quote, split_fields
 
 _TOKEN: Final = rb"[A-Za-z0-9!#$%&'*+.^_`|~-]++"
 _QUOTED_STRING: Final = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*+"'
@@ -64,20 +65,20 @@ class _Part(Enum):
 class ChunkedBody:
     """Reads one chunked body piece by piece out of a buffer that it does not own."""
 
-    __slots__ = ("_extensions", "_h11", "_left", "_limits", "_lines", "_part", "_scanned", "trailers")
+    __slots__ = ("_extensions", "_judge", "_left", "_limits", "_part", "_scanned", "_seen", "trailers")
 
     #: The trailer fields; empty until the body is done.
     trailers: Fields
 
-    def __init__(self, connection: h11.Connection, limits: Limits) -> None:
-        self._h11 = connection
+    def __init__(self, judge: Judge, limits: Limits) -> None:
+        self._judge = judge
         self._limits = limits
         self._part = _Part.SIZE
         #: Bytes missing in this chunk, or in the CRLF behind it.
         self._left = 0
         self._extensions = 0
-        #: Lines, and bytes of them, that were checked in an incomplete trailer section.
-        self._lines = 0
+        #: Lower-cased names, and bytes, that were checked in an incomplete trailer section.
+        self._seen: list[bytes] = []
         self._scanned = 0
         self.trailers = ()
 
@@ -119,16 +120,14 @@ class ChunkedBody:
             raise Refusal(400, f"chunk extensions too long: at most {_MAX_EXTENSIONS} bytes are accepted in one body")
         self._left = int(match[1], 16)
         self._part = _Part.DATA if self._left else _Part.TRAILERS
-        self._tell(line)
+        self._judge.hear(line, h11.NEED_DATA)
         return end
 
     def _read_data(self, data: bytes | bytearray, start: int) -> tuple[bytes | None, int]:
         piece = bytes(data[start : start + self._left])
         if not piece:
             return None, start
-        event = self._tell(piece)
-        if not isinstance(event, h11.Data) or len(event.data) != len(piece):
-            raise Refusal(400, "bad chunked body: its framing is ambiguous")
+        event = self._judge.hear(piece, h11.Data)
         self._left -= len(piece)
         if not self._left:
             self._part = _Part.DATA_END
@@ -140,7 +139,7 @@ class ChunkedBody:
         if piece:
             if not b"\r\n"[2 - self._left :].startswith(piece):
                 raise Refusal(400, "bad chunk: expected CRLF behind its data")
-            self._tell(piece)
+            self._judge.hear(piece, h11.NEED_DATA)
             self._left -= len(piece)
             if not self._left:
                 self._part = _Part.SIZE
@@ -154,20 +153,21 @@ class ChunkedBody:
                 return start
             if end - begin == 2:
                 break
-            if self._lines >= self._limits.fields:
+            if len(self._seen) >= self._limits.fields:
                 raise Refusal(431, f"too many trailer fields: at most {self._limits.fields} are accepted")
-            ((name, _),) = split_fields(bytes(data[begin:end]), "trailer field")
-            if name.lower() in FORBIDDEN_TRAILERS:
-                raise Refusal(400, f"bad trailer field: {name.decode('ascii')} may not come behind the body")
-            self._lines += 1
+            self._check_trailer(bytes(data[begin:end]))
             self._scanned = end - start
         raw = bytes(data[start:end])
-        if not isinstance(self._tell(raw), h11.EndOfMessage):
-            raise Refusal(400, "bad trailer section: its framing is ambiguous")
+        self._judge.hear(raw, h11.EndOfMessage)
         self.trailers = split_fields(raw[:-2], "trailer field")
         self._part = _Part.DONE
         return end
 
-    def _tell(self, data: bytes) -> object:
-        self._h11.receive_data(data)
-        return self._h11.next_event()
+    def _check_trailer(self, line: bytes) -> None:
+        ((name, _),) = split_fields(line, "trailer field")
+        key = name.lower()
+        if key in FORBIDDEN_TRAILERS:
+            raise Refusal(400, f"bad trailer field: {name.decode('ascii')} may not come behind the body")
+        if key in SINGLETONS and key in self._seen:
+            raise Refusal(400, f"duplicate trailer field: expected one {name.decode('ascii')}")
+        self._seen.append(key)

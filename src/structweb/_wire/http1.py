@@ -104,22 +104,16 @@ class Http1:
 
         Raises Refusal for bytes that are no acceptable request head: as soon as they show it, even if it is incomplete.
         """
-        data = self._data
         if self._stage is not _Stage.HEAD:
             self._misused("next_head", _Stage.HEAD)
+        data = self._data
         if not data:
             return None
         lane = self._express
         if lane is not None and type(data) is bytes:
             head = lane.take(data, self._start)
             if head is not None:
-                self._scan = None
-                length = head.block.content_length
-                if length:
-                    self._left = length
-                    self._stage = _Stage.BODY
-                else:
-                    self._stage = _Stage.DONE
+                self._begin_counted(head)
                 if lane.end == len(data):
                     self._data = b""
                     self._start = 0
@@ -132,26 +126,46 @@ class Http1:
             self._refuse(refusal)
             raise
 
+    def _begin_counted(self, head: Head) -> None:
+        self._scan = None
+        length = head.block.content_length
+        if length:
+            self._left = length
+            self._stage = _Stage.BODY
+        else:
+            self._stage = _Stage.DONE
+
     def _next_strict_head(self) -> Head | None:
         scan = self._scan
         if scan is None:
             scan = self._scan = HeadScan(self._limits)
         self._consume(self._start + scan.skip_blank_lines(self._data, self._start))
+        head = self._take_joined(scan.checked)
+        if head is not None:
+            return head
         size = scan.end(self._data, self._start)
         if size < 0:
             return None
-        raw = bytes(self._data[self._start : self._start + size])
         self._scan = None
-        # A head that came in pieces may still be plain.
-        head = self._express.take(raw, 0) if self._express is not None else None
-        if head is not None:
-            self._left = head.block.content_length or 0
-            self._stage = _Stage.BODY if self._left else _Stage.DONE
-        else:
-            self._message = message = Message(raw, self._limits)
-            self._stage = _Stage.DONE if message.done else _Stage.BODY
-            head = message.head
+        message = Message(bytes(self._data[self._start : self._start + size]), self._limits)
         self._consume(self._start + size)
+        self._message = message
+        self._stage = _Stage.DONE if message.done else _Stage.BODY
+        return message.head
+
+    def _take_joined(self, checked: int) -> Head | None:
+        """Offer the lane a head that came in pieces, or behind empty lines; its first `checked` bytes are lines."""
+        lane = self._express
+        if lane is None:
+            return None
+        # The empty line is complete with the CRLF of the line before it.
+        end = self._data.find(b"\r\n\r\n", self._start + max(checked - 2, 0))
+        if end < 0:
+            return None
+        head = lane.take(bytes(self._data[self._start : end + 4]), 0)
+        if head is not None:
+            self._begin_counted(head)
+            self._consume(end + 4)
         return head
 
     def next_data(self) -> bytes | None:
@@ -207,6 +221,11 @@ class Http1:
         if type(self._data) is bytearray:
             self._data = bytes(memoryview(self._data)[self._start :])
             self._start = 0
+
+    def rest(self) -> None:
+        """Forget what only makes a busy connection faster; call it for one that has been idle for a while."""
+        if self._express is not None:
+            self._express.forget()
 
     def hand_over(self) -> bytes:
         """Return every byte behind the current message, whose body must be done; the wire is over.

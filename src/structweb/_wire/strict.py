@@ -119,6 +119,11 @@ class HeadScan:
         self._lines = 0
         self._blank_lines = 0
 
+    @property
+    def checked(self) -> int:
+        """How many bytes of the head are complete lines that were checked."""
+        return self._offset
+
     def skip_blank_lines(self, data: bytes | bytearray, start: int) -> int:
         """Return how many bytes of empty lines stand before the request line; the caller drops them."""
         if self._lines:
