@@ -1,0 +1,316 @@
+"""Runners: the life of a server, from the application's start-up to its clean-up, in one task."""
+
+import sys
+from abc import ABC, abstractmethod
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
+from enum import Enum
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
+
+import anyio
+from anyio.abc import TaskStatus
+
+from structweb._server.accept import Listening
+from structweb._server.access_log import AbstractAccessLogger, AccessLogger
+from structweb._server.lifecycle import ShutdownReport
+from structweb._server.listeners import Listener
+from structweb._server.signals import open_signals
+from structweb._web.app import Application
+from structweb._web.failures import reraise, sole
+from structweb._web.lifespan import Lifespan
+from structweb._web.server import Server
+from structweb._web.settings import ConnectionOptions, settings_from
+
+if TYPE_CHECKING:
+    from structweb._web.sites import BaseSite
+
+T = TypeVar("T")
+
+
+class GracefulExit(SystemExit):
+    """Ends `run_app` as a signal does."""
+
+    code = 1
+
+
+class State(Enum):
+    """The life of a runner."""
+
+    NEW = "not set up"
+    STARTING = "being set up"
+    RUNNING = "running"
+    CLOSING = "being cleaned up"
+    CLOSED = "cleaned up"
+
+
+class BaseRunner(ABC):
+    """Holds a server open while sites bring it connections.
+
+    ``async with runner:`` sets up and cleans up.  `setup` and `cleanup` are its two halves: call both from the same
+    task, and before `cleanup` close what you opened since `setup` (task groups, cancel scopes, other runners), as
+    nested ``async with`` blocks would.  ``await tg.start(runner.run)`` gives the runner a task of its own.
+
+    With `handle_signals`, SIGINT or SIGTERM cancel what the ``async with`` block waits for and leave it, as its end
+    does; a second signal ends the shutdown at once.  Between a loose `setup` and `cleanup` the signal cancels what the
+    task waits for, and `cleanup`, called in a ``finally``, turns that into `GracefulExit`.
+    """
+
+    def __init__(self, *, handle_signals: bool = False, shutdown_timeout: float = 60.0) -> None:
+        self.shutdown_timeout = shutdown_timeout
+        self._handle_signals = handle_signals
+        self._state = State.NEW
+        self._task: anyio.TaskInfo | None = None
+        self._server: Server | None = None
+        self._sites: list[BaseSite] = []
+        self._report: ShutdownReport | None = None
+        self._stack = AsyncExitStack()
+        # From the outside in.  Around everything: cancelled to end it all at once.
+        self._whole = anyio.CancelScope()
+        # Around the code between set-up and clean-up: cancelled by the first signal.
+        self._body = anyio.CancelScope()
+
+    @property
+    def server(self) -> Server | None:
+        """The server that the sites bring connections to; None before set-up and after clean-up."""
+        return self._server
+
+    @property
+    def sites(self) -> set["BaseSite"]:
+        """The sites that listen now."""
+        return set(self._sites)
+
+    @property
+    def addresses(self) -> list[Any]:  # Any: what getsockname returns depends on the family
+        """The addresses that the sites are bound to."""
+        return [address for site in self._sites for address in site.addresses]
+
+    @property
+    def report(self) -> ShutdownReport | None:
+        """What the shutdown finished, cancelled and abandoned; None before it."""
+        return self._report
+
+    @abstractmethod
+    def _lifespan(self) -> AbstractAsyncContextManager[object]:
+        """Return what is entered before, and left after, everything else."""
+
+    @abstractmethod
+    def _make_server(self) -> Server:
+        """Return the server to open, once the lifespan has been entered."""
+
+    @abstractmethod
+    async def shutdown(self) -> None:
+        """Run the hooks that help handlers to an end.  Clean-up does it after the last connection was accepted."""
+
+    async def setup(self) -> None:
+        """Start up; from then on sites can be started.
+
+        Raises what start-up raised, after everything has been undone.  You owe the runner a `cleanup`, in this task.
+        """
+        await self.__aenter__()
+
+    async def cleanup(self) -> None:
+        """Stop listening, let requests finish for `shutdown_timeout`, cancel the rest, clean up.
+
+        May stand in a ``finally`` while the task is being cancelled: it is shielded, and bounded.  Does nothing when
+        there is nothing to clean up.
+        """
+        if self._state in (State.NEW, State.CLOSED):
+            return
+        signalled = self._body.cancel_called and isinstance(sys.exception(), anyio.get_cancelled_exc_class())
+        await self._close(None)
+        if signalled:
+            raise GracefulExit
+
+    async def run(self, *, task_status: TaskStatus[Self] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Set up, wait for cancellation, clean up: ``runner = await tg.start(runner.run)``."""
+        async with self:
+            task_status.started(self)
+            await anyio.sleep_forever()
+
+    async def __aenter__(self) -> Self:
+        if self._state is not State.NEW:
+            raise RuntimeError(f"{self!r} cannot be set up: it is {self._state.value}; make another runner")
+        self._state = State.STARTING
+        self._task = anyio.get_current_task()
+        try:
+            await self._open()
+        except BaseException as exc:
+            if await self._leave(exc):  # only the first signal, or a second one, cancels from inside
+                raise GracefulExit from None
+            raise
+        self._state = State.RUNNING
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        return await self._close(exc)
+
+    async def _open(self) -> None:
+        stack = self._stack
+        stack.enter_context(self._whole)
+        if self._handle_signals:
+            signals = await stack.enter_async_context(_Aside(anyio.create_task_group()))
+            stack.callback(signals.cancel_scope.cancel)
+            await signals.start(open_signals, self._end_gracefully, self._end_at_once)
+        await stack.enter_async_context(self._lifespan())
+        server = self._make_server()
+        await stack.enter_async_context(_Aside(server))
+        self._server = server
+        stack.push_async_exit(self._drain)
+        stack.enter_context(self._body)
+
+    async def _close(self, exc: BaseException | None) -> bool:
+        """Leave everything in reverse; tell whether `exc` ends here."""
+        if self._state is not State.RUNNING:
+            raise RuntimeError(f"{self!r} cannot be cleaned up: it is {self._state.value}")
+        if anyio.get_current_task() != self._task:
+            raise RuntimeError(
+                f"{self!r} must be cleaned up by the task that set it up, {self._task}, got {anyio.get_current_task()}; "
+                "'await task_group.start(runner.run)' gives a runner a task of its own"
+            )
+        self._state = State.CLOSING
+        return await self._leave(exc)
+
+    async def _leave(self, exc: BaseException | None) -> bool:
+        try:
+            return await self._stack.__aexit__(type(exc) if exc else None, exc, exc.__traceback__ if exc else None)
+        except BaseExceptionGroup as group:
+            error = sole(group)
+            if error is group or group is exc:
+                raise
+            reraise(error)
+        finally:
+            self._state = State.CLOSED
+            self._server = None
+            self._sites.clear()
+
+    async def _drain(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        server = self._server
+        if server is not None:
+            self._report = await server.engine.shutdown(self.shutdown_timeout, on_shutdown=self.shutdown)
+
+    def _end_gracefully(self) -> None:
+        """Take the first signal."""
+        if self._state is State.RUNNING:
+            self._body.cancel("signal")
+        else:
+            self._whole.cancel("signal")
+
+    def _end_at_once(self) -> None:
+        """Take the second signal: nothing is waited for any more."""
+        self._whole.cancel("second signal")
+        if self._server is not None:
+            self._server.engine.hurry()
+
+    # -- for sites -------------------------------------------------------------------------------------------------
+
+    def register(self, site: "BaseSite") -> None:
+        """Take `site` among those that listen.  Raises RuntimeError if it is there already, or the runner is not up."""
+        if self._server is None:
+            raise RuntimeError(f"cannot start {site!r}: its runner is {self._state.value}")
+        if site in self._sites:
+            raise RuntimeError(f"cannot start {site!r}: it has been started already")
+        self._sites.append(site)
+
+    def listen(self, listener: Listener) -> Listening:
+        """Accept connections from `listener`.  Closes it and raises RuntimeError if the runner is not up any more."""
+        if self._server is None:
+            listener.close()
+            raise RuntimeError(f"cannot listen on {listener.url}: the runner is {self._state.value}")
+        return self._server.engine.listen(listener)
+
+    def unregister(self, site: "BaseSite") -> None:
+        """Forget `site`.  Raises RuntimeError if it does not listen for this runner."""
+        if site not in self._sites:
+            raise RuntimeError(f"cannot stop {site!r}: it is not registered in {self!r}")
+        self._sites.remove(site)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._state.value}>"
+
+
+class AppRunner(BaseRunner):
+    """Runs an `Application`: starts it up, serves it, and cleans it up.
+
+    Takes the `ConnectionOptions` as keyword arguments; those in the application's `handler_args` win over them.
+    """
+
+    def __init__(
+        self,
+        app: Application,
+        *,
+        handle_signals: bool = False,
+        access_log_class: type[AbstractAccessLogger] = AccessLogger,
+        shutdown_timeout: float = 60.0,
+        **options: Unpack[ConnectionOptions],
+    ) -> None:
+        super().__init__(handle_signals=handle_signals, shutdown_timeout=shutdown_timeout)
+        if not isinstance(app, Application):
+            raise TypeError(f"AppRunner() needs a web.Application, got {app!r}")
+        options["access_log_class"] = access_log_class
+        options.update(app.handler_args)
+        self._settings = settings_from(options, "AppRunner()")
+        self._app = app
+        self._life = Lifespan(app)
+
+    @property
+    def app(self) -> Application:
+        """The application."""
+        return self._app
+
+    async def shutdown(self) -> None:
+        """Send the application's on_shutdown.  Clean-up does it after the last connection was accepted."""
+        await self._app.shutdown()
+
+    def _lifespan(self) -> AbstractAsyncContextManager[object]:
+        return self._life
+
+    def _make_server(self) -> Server:
+        return Server.of_application(self._app, self._settings)
+
+    def _end_at_once(self) -> None:
+        self._life.grace = 0
+        super()._end_at_once()
+
+
+class ServerRunner(BaseRunner):
+    """Runs a low-level `Server`, which has no application: no router, no middlewares, no signals."""
+
+    def __init__(self, web_server: Server, *, handle_signals: bool = False, shutdown_timeout: float = 60.0) -> None:
+        super().__init__(handle_signals=handle_signals, shutdown_timeout=shutdown_timeout)
+        if not isinstance(web_server, Server):
+            raise TypeError(f"ServerRunner() needs a web.Server, got {web_server!r}")
+        self._web_server = web_server
+
+    async def shutdown(self) -> None:
+        """Do nothing: there are no hooks."""
+
+    def _lifespan(self) -> AbstractAsyncContextManager[object]:
+        return nullcontext()
+
+    def _make_server(self) -> Server:
+        return self._web_server
+
+
+class _Aside(AbstractAsyncContextManager[T]):
+    """Enters and leaves `inner`, a task group of some kind, and lets errors of the body pass by it.
+
+    It would cancel its tasks and wrap the error into a group; here it has come to its end by then anyway.
+    """
+
+    def __init__(self, inner: AbstractAsyncContextManager[T]) -> None:
+        self._inner = inner
+
+    async def __aenter__(self) -> T:
+        return await self._inner.__aenter__()
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        if exc is None or isinstance(exc, anyio.get_cancelled_exc_class()):
+            return bool(await self._inner.__aexit__(exc_type, exc, traceback))
+        await self._inner.__aexit__(None, None, None)
+        return False

@@ -1,0 +1,108 @@
+"""The low-level server: one handler for every request, without an application."""
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self, Unpack
+
+from anyio.abc import ByteStream
+
+from structweb._server.config import ServerConfig
+from structweb._server.connection import Connection
+from structweb._server.exchange import Exchange, ExchangeHandler
+from structweb._server.lifecycle import Engine, ShutdownReport
+from structweb._web.app import Application
+from structweb._web.handling import BareHandler, BareRequestHandler, WebHandler
+from structweb._web.request import BaseRequest
+from structweb._web.settings import ConnectionOptions, Settings, settings_from
+
+#: Makes the requests of a low-level server.
+RequestFactory = Callable[[Exchange], BaseRequest]
+
+
+class Server:
+    """Answers every request, whatever its method and path, with what `handler` returns for its `BaseRequest`.
+
+    There is no router, no middleware and no signal.  Errors of the handler are answered as in an application.
+    `request_factory` makes the requests, from exchanges; `options` are `ConnectionOptions`.
+
+    A `ServerRunner` gives it sites.  It is also a handler of streams: ``await listener.serve(server)`` serves what an
+    anyio listener accepts.
+    """
+
+    def __init__(
+        self,
+        handler: BareRequestHandler,
+        *,
+        request_factory: RequestFactory | None = None,
+        **options: Unpack[ConnectionOptions],
+    ) -> None:
+        if not callable(handler):
+            raise TypeError(f"Server() needs a callable that takes a request, got {handler!r}")
+        settings = settings_from(options, "Server()")
+        self._prepare(BareHandler(handler, request_factory or BaseRequest, settings), settings)
+
+    @classmethod
+    def of_application(cls, app: Application, settings: Settings) -> Self:
+        """Return the server of `app`, for its runner: requests go through its router and middlewares."""
+        server = cls.__new__(cls)
+        server._prepare(WebHandler(app, settings), settings)
+        return server
+
+    def _prepare(self, exchange_handler: ExchangeHandler, settings: Settings) -> None:
+        self._exchange_handler = exchange_handler
+        self._config: ServerConfig = settings.connections
+        self._engine: Engine | None = None
+
+    @property
+    def engine(self) -> Engine:
+        """What holds the connections; RuntimeError while the server is not open (in a runner)."""
+        if self._engine is None:
+            raise RuntimeError("the server is not open: a runner that is set up opens it")
+        return self._engine
+
+    @property
+    def connections(self) -> list[Connection]:
+        """The live connections."""
+        return [] if self._engine is None else list(self._engine.connections)
+
+    @property
+    def requests_count(self) -> int:
+        """The requests taken since the server was opened."""
+        return 0 if self._engine is None else self._engine.requests_count
+
+    @property
+    def handler_cancellation(self) -> bool:
+        """Whether a client's leaving cancels its handler."""
+        return self._config.disconnect == "cancel"
+
+    async def shutdown(self, timeout: float | None = None) -> ShutdownReport:
+        """Let running requests finish for `timeout` seconds (None: 60), end the rest, and tell what was done.
+
+        A runner's clean-up does it.  Never raises for what clients do, and never takes longer.
+        """
+        return await self.engine.shutdown(60.0 if timeout is None else timeout)
+
+    async def __call__(self, stream: ByteStream) -> None:
+        """Serve one connected byte stream to its end, and close it; cancelled, it breaks the connection off.
+
+        In a runner the connection takes part in its shutdown; else it stands for itself.
+        """
+        if self._engine is not None:
+            await self._engine.serve_stream(stream)
+        else:
+            async with Engine(self._exchange_handler, self._config) as engine:
+                await engine.serve_stream(stream)
+
+    async def __aenter__(self) -> Self:
+        if self._engine is not None:
+            raise RuntimeError("the server is open already: it can be in one runner at a time")
+        engine = Engine(self._exchange_handler, self._config)
+        await engine.__aenter__()
+        self._engine = engine
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        engine, self._engine = self.engine, None
+        return await engine.__aexit__(exc_type, exc, traceback)

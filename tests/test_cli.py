@@ -1,0 +1,245 @@
+"""The command line, as a user runs it: in a process of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.web.loopback import PATIENCE, ask_from_thread
+
+MODULE = """
+import anyio
+from structweb import web
+
+def make(argv):
+    async def show(request):
+        return web.json_response({"argv": argv})
+    app = web.Application()
+    app.router.add_get("/", show)
+    return app
+
+async def make_later(argv):
+    await anyio.lowlevel.checkpoint()
+    return make(argv)
+
+def make_awaitable(argv):
+    return make_later(argv)
+
+class Factory:
+    create = staticmethod(make)
+
+async def show_backend(request):
+    import sniffio, sys
+    loop = type(__import__("asyncio").get_running_loop()).__module__ if "trio" not in sys.argv else "trio"
+    return web.Response(text=f"{sniffio.current_async_library()} {loop}")
+
+app = web.Application()
+app.router.add_get("/", show_backend)
+number = 5
+
+def make_none(argv):
+    return None
+
+def fail(argv):
+    raise LookupError("no configuration")
+"""
+
+SERVE = ["-m", "structweb", "serve"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "mine.py").write_text(MODULE)
+    (tmp_path / "broken.py").write_text("import nothing_of_that_name\n")
+    return tmp_path
+
+
+class Command(subprocess.Popen[str]):
+    """A command line at work."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        super().__init__(
+            [sys.executable, *arguments], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def names(self) -> list[str]:
+        """Wait for the banner, and return where the server listens."""
+        assert self.stdout is not None
+        banner = self.stdout.readline().strip()
+        assert banner.startswith("======== Running on "), banner + self.communicate()[1]
+        return banner.split(" ", 3)[3].removesuffix(" ========").split(", ")
+
+    def address(self) -> tuple[str, int]:
+        (name,) = self.names()
+        return "127.0.0.1", int(name.rpartition(":")[2])
+
+    def stopped(self) -> str:
+        """End the program with a SIGINT, and return what it logged."""
+        self.send_signal(signal.SIGINT)
+        _, err = self.communicate(timeout=PATIENCE)
+        assert self.returncode == 0, err
+        assert err.endswith("Stopped\n")
+        assert "Traceback" not in err
+        return err
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=folder, capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+# -- serving -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("entry", ["mine:make", "mine:make_later", "mine:make_awaitable", "mine:Factory.create"])
+def test_what_the_command_does_not_know_goes_to_init_func(folder: Path, entry: str):
+    arguments = ["-H", "127.0.0.1", entry, "-P", "0", "--config", "my.ini", "word", "-x"]
+    with Command(folder, *SERVE, *arguments) as command:
+        answer = ask_from_thread(command.address())
+        command.stopped()
+    assert answer.body == b'{"argv": ["--config", "my.ini", "word", "-x"]}'
+
+
+@pytest.mark.parametrize(
+    ("options", "backend"),
+    [
+        ([], b"asyncio asyncio"),
+        (["--backend", "asyncio", "--uvloop"], b"asyncio uvloop"),
+        (["--backend", "trio"], b"trio trio"),
+    ],
+)
+def test_backends(folder: Path, options: list[str], backend: bytes):
+    if "--uvloop" in options:
+        pytest.importorskip("uvloop")
+    with Command(folder, *SERVE, *options, "-H", "127.0.0.1", "-P", "0", "mine:app") as command:
+        answer = ask_from_thread(command.address())
+        command.stopped()
+    assert answer.body.startswith(backend.partition(b".")[0])
+
+
+def test_in_the_shape_of_aiohttp(folder: Path):
+    """`python -m structweb.web` is `python -m aiohttp.web` with another name."""
+    arguments = ["-m", "structweb.web", "-H", "127.0.0.1", "-P", "0", "mine:make", "--mine"]
+    with Command(folder, *arguments) as command:
+        answer = ask_from_thread(command.address())
+        command.stopped()
+    assert answer.body == b'{"argv": ["--mine"]}'
+
+
+def test_the_script_finds_modules_of_the_current_folder(folder: Path):
+    script = Path(sys.executable).with_name("structweb")
+    if not script.exists():
+        pytest.skip("structweb is not installed as a script")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    with subprocess.Popen(
+        [script, "serve", "-H", "127.0.0.1", "-P", "0", "mine:make"],
+        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as command:  # fmt: skip
+        assert command.stdout is not None
+        assert command.stdout.readline().startswith("======== Running on http://127.0.0.1:")
+        command.send_signal(signal.SIGTERM)
+        assert command.wait(PATIENCE) == 0
+
+
+def test_a_path_alone_means_no_tcp(folder: Path):
+    with Command(folder, *SERVE, "-U", "s", "mine:make") as command:
+        assert command.names() == ["http://unix:s:"]
+        assert ask_from_thread(str(folder / "s")).status == 200
+        command.stopped()
+    assert not (folder / "s").exists()
+
+
+def test_a_path_and_a_host_mean_both(folder: Path):
+    with Command(folder, *SERVE, "-U", "s", "-H", "127.0.0.1", "-P", "0", "mine:make") as command:
+        tcp, unix = command.names()
+        assert tcp.startswith("http://127.0.0.1:")
+        assert unix == "http://unix:s:"
+        command.stopped()
+
+
+def test_access_log_format(folder: Path):
+    options = ["-H", "127.0.0.1", "-P", "0", "--access-log-format", "<%s %r>"]
+    with Command(folder, *SERVE, *options, "mine:make") as command:
+        ask_from_thread(command.address())
+        assert "INFO:structweb.access:<200 GET / HTTP/1.1>" in command.stopped()
+
+
+def test_no_access_log(folder: Path):
+    with Command(folder, *SERVE, "-H", "127.0.0.1", "-P", "0", "--no-access-log", "mine:make") as command:
+        ask_from_thread(command.address())
+        assert "structweb.access" not in command.stopped()
+
+
+def test_a_timeout_of_the_shutdown(folder: Path):
+    with Command(folder, *SERVE, "-H", "127.0.0.1", "-P", "0", "--shutdown-timeout", "0.5", "mine:make") as command:
+        command.names()
+        command.stopped()
+
+
+# -- what is wrong -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "the following arguments are required: module:init_func"),
+        (["mine"], "expected an entry of the form module:init_func, got 'mine'"),
+        (["mine:"], "expected an entry of the form module:init_func, got 'mine:'"),
+        ([":make"], "expected an entry of the form module:init_func, got ':make'"),
+        ([".mine:make"], "the module must be named absolutely, got '.mine'"),
+        (["nowhere:make"], "cannot import nowhere: No module named 'nowhere'"),
+        (["broken:make"], "cannot import broken: No module named 'nothing_of_that_name'"),
+        (["mine:nothing"], "module mine has no attribute nothing"),
+        (["mine:number"], "mine:number must be a callable that takes a list of arguments, got 5"),
+        (["mine:make_none"], "mine:make_none must return a web.Application or an awaitable of one, got None"),
+        (["-P", "http", "mine:make"], "argument -P/--port: expected a port from 0 to 65535, got 'http'"),
+        (["-P", "65536", "mine:make"], "argument -P/--port: expected a port from 0 to 65535, got '65536'"),
+        (["--shutdown-timeout", "soon", "mine:make"], "expected seconds, 0 or more, got 'soon'"),
+        (["--backend", "curio", "mine:make"], "argument --backend: invalid choice: 'curio'"),
+        (["--backend", "trio", "--uvloop", "mine:make"], "--uvloop is for asyncio, got --backend trio"),
+    ],
+)
+def test_usage_errors(folder: Path, arguments: list[str], message: str):
+    """One clear sentence, and exit code 2; the same in both shapes."""
+    for shape in (SERVE, ["-m", "structweb.web"]):
+        done = run(folder, *shape, *arguments)
+        assert done.returncode == 2
+        assert done.stdout == ""
+        last = done.stderr.splitlines()[-1]
+        assert message in last
+        assert last.startswith(f"python -m {shape[1]}")
+        assert "Traceback" not in done.stderr
+
+
+def test_without_unix_sockets_a_path_is_a_usage_error(folder: Path):
+    program = "import socket; del socket.AF_UNIX; from structweb.cli import main; main(['serve', '-U', 's', 'mine:make'])"
+    done = run(folder, "-c", program)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].endswith("-U needs Unix sockets, which this platform does not have")
+
+
+def test_errors_of_init_func_are_tracebacks(folder: Path):
+    done = run(folder, *SERVE, "mine:fail")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "LookupError: no configuration"
+
+
+def test_version_and_help(folder: Path):
+    from structweb import __version__
+
+    assert run(folder, "-m", "structweb", "--version").stdout == f"structweb {__version__}\n"
+    assert "serve" in run(folder, "-m", "structweb", "--help").stdout
+    text = run(folder, *SERVE, "--help").stdout
+    for option in ("-H", "-P", "-U", "--backend", "--uvloop", "--shutdown-timeout", "--no-access-log"):
+        assert option in text
+
+
+def test_version_is_the_packages():
+    from importlib.metadata import version
+
+    from structweb import __version__
+
+    assert __version__ == version("structweb")
