@@ -18,6 +18,8 @@ TARGETS = [b"/"] * 4 + [
     b"https://u@h:80?x",
     b"h:80",
 ]
+# The longest ones exceed the limits of aiohttp, and with them ours.
+LONG_TARGETS = [b"/" + b"x" * size for size in (24, 25, 26, 27, 30, 40, 8174, 8175, 8176, 8177, 8178, 9000)]
 BAD_TARGETS = [
     b"",
     b"x",
@@ -194,7 +196,9 @@ def message(rng: Random, shared: list[bytes] | None, *, calm: bool) -> bytes:
             rng.choice(BAD_VERSIONS if 0.06 < wild < 0.09 else VERSIONS),
         )
     )
-    if calm or rng.random() < 0.4:
+    if rng.random() < 0.03:
+        line = b"GET %b HTTP/1.1" % rng.choice(LONG_TARGETS)
+    elif calm or rng.random() < 0.4:
         line = rng.choice((b"GET / HTTP/1.1", b"POST /path?q=1 HTTP/1.1"))
     host = rng.choice(BAD_HOSTS if 0.09 < wild < 0.12 else HOSTS)
     fields = [] if 0.12 < wild < 0.16 else [rng.choice((b"Host: ", b"host:", b"HOST:\t")) + host]
