@@ -45,6 +45,8 @@ def test_a_domain_has_a_canonical_form(domain, canonical):
         ("a*.com", "abc.com.evil.org", False),
         ("ex.com", None, False),
         ("*.ex.com", "", False),
+        ("*", "", False),
+        ("*", "any", True),
     ],
 )
 async def test_a_domain_matches_the_host(domain, host, matches):

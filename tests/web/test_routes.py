@@ -22,6 +22,10 @@ def plain(request):
     return "plain"
 
 
+def returns_awaitable(request):
+    return handler(request)
+
+
 class Group:
     async def suspending(self, request):
         return "async method"
@@ -47,7 +51,7 @@ def add(handler, method="GET", **options):
         (Group(), "async call"),
         (partial(handler), "async"),
         (partial(plain), "plain"),
-        (lambda request: handler(request), "async"),
+        (returns_awaitable, "async"),
     ],
 )
 async def test_handlers_of_every_kind_can_be_awaited(handler, answer):

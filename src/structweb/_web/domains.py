@@ -66,8 +66,8 @@ class Domain(AbstractRuleMatching):
 
     async def match(self, request: "Request") -> bool:
         """Whether the Host field names the domain."""
-        host = request.headers.get("Host")
-        return bool(host) and self.match_domain(host)
+        host = request.headers.get("Host", "")
+        return host != "" and self.match_domain(host)
 
     def match_domain(self, host: str) -> bool:
         """Whether a Host value names the domain."""
