@@ -115,6 +115,9 @@ HOST = b"\r\nHost: a\r\n"
         b"GET / HTTP/1.1" + HOST + b"connection:close\r\n",
         b"GET / HTTP/1.1" + HOST + b"Cookie: a\r\nCookie: b\r\nX:\r\nY: \t\xff \r\n",
         b"GET / HTTP/1.1\r\nhost:localhost:8080\r\n",
+        b"GET / HTTP/1.1\r\nHost: 127.0.0.1:65535\r\n",
+        b"GET / HTTP/1.1\r\nHost: [::1]:8080\r\n",
+        b"GET / HTTP/1.1\r\nHost:\r\n",
     ],
 )
 def test_the_lane_takes(head):
@@ -134,7 +137,8 @@ def test_the_lane_takes(head):
         b"GET / HTTP/1.1\r\n",
         b"GET / HTTP/1.1\r\nX: y\r\n",
         b"GET / HTTP/1.1\nHost: a\n",
-        b"GET / HTTP/1.1\r\nHost: [::1]\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost:65536\r\n",
+        b"GET / HTTP/1.1\r\nHost: \xe9\r\n",
         b"GET / HTTP/1.1\r\nHost: a b\r\n",
         b"GET / HTTP/1.1" + HOST + b"Host: a\r\n",
         b"GET / HTTP/1.1" + HOST + b"Transfer-Encoding: chunked\r\n",

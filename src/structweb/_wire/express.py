@@ -20,42 +20,66 @@ from typing import Any, Final
 from structweb._wire.events import Head, HeaderBlock, HttpVersion11
 from structweb._wire.limits import Limits
 from structweb._wire.strict import SINGLETONS
+from structweb._wire.target import split_host
 
 # CONNECT takes another form of target.
 _REQUEST_LINE: Final = re.compile(rb"(?!CONNECT )([A-Z]++) (/[!-~]*+) HTTP/1\.1(?=\r\n)")
 _FIELD_LINE: Final = re.compile(rb"([A-Za-z0-9!#$%&'*+.^_`|~-]++):[\t ]*+([\t -~\x80-\xff]*+)")
-# Narrower than what the strict layer takes; names without percent-encoding, and IPv4 addresses, are all that is common.
-_HOST: Final = re.compile(rb"[A-Za-z0-9._-]++(?::[0-9]{1,4}+)?+")
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}+")
-
 _KEEP_ALIVE: Final = {b"keep-alive": True, b"close": False}
+
+
+def _read_host(value: bytes) -> str | None:
+    if not value.isascii():
+        return None
+    text = value.decode("ascii")
+    return None if split_host(text) is None else text
+
+
+def _read_length(value: bytes) -> int | None:
+    return int(value) if _LENGTH.fullmatch(value) is not None else None
+
+
+def _read_connection(value: bytes) -> bool | None:
+    return _KEEP_ALIVE.get(value.lower())
+
+
+def _leave(value: bytes) -> None:
+    """Read the value of a field that needs state: never plain."""
+
 
 _HOST_BIT: Final = 1
 _LENGTH_BIT: Final = 2
 _CONNECTION_BIT: Final = 4
-#: A bit for each field that may stand only once, to see the second one.
-_BITS: Final[dict[bytes, int]] = {
-    b"host": _HOST_BIT,
-    b"content-length": _LENGTH_BIT,
-    b"connection": _CONNECTION_BIT,
-} | {
-    name: 8 << index
-    for index, name in enumerate(sorted(SINGLETONS - {b"host", b"content-length", b"transfer-encoding"}))
+
+#: What to know of a field: its bit if it may stand only once (to see the second one), how to read its value (the reader
+#: returns None for what is not plain), and whether its lines may enter the table.
+_Kind = tuple[int, Callable[[bytes], str | int | None] | None, bool]
+_MEANINGFUL: Final[dict[bytes, _Kind]] = {
+    b"host": (_HOST_BIT, _read_host, True),
+    b"content-length": (_LENGTH_BIT, _read_length, True),
+    b"connection": (_CONNECTION_BIT, _read_connection, True),
+    b"transfer-encoding": (0, _leave, False),
+    b"upgrade": (0, _leave, False),
+    b"expect": (0, _leave, False),
 }
-#: Fields that need state, or change the framing.
-_FOR_H11: Final = frozenset({b"transfer-encoding", b"upgrade", b"expect"})
+#: Fields whose lines many requests repeat and that carry no secret.
+_REPEATED: Final = frozenset(
+    b"accept accept-charset accept-encoding accept-language cache-control content-type dnt origin pragma priority "
+    b"sec-ch-ua sec-ch-ua-mobile sec-ch-ua-platform sec-fetch-dest sec-fetch-mode sec-fetch-site sec-fetch-user sec-gpc "
+    b"te upgrade-insecure-requests user-agent x-forwarded-proto x-requested-with".split()
+)
+_KINDS: Final[dict[bytes, _Kind]] = (
+    dict.fromkeys(_REPEATED, (0, None, True))
+    | {name: (8 << index, None, name in _REPEATED) for index, name in enumerate(sorted(SINGLETONS))}
+    | _MEANINGFUL
+)
 
 #: A checked field line: the field, its bit, and the meaning of its value.
 #: Any: each bit has its own type (Host: str, Content-Length: int, Connection: bool, others: None), and a tuple costs less
 #: to take apart than an object.
 _Line = tuple[tuple[bytes, bytes], int, Any]
 
-#: Fields whose lines many requests repeat and that carry no secret: their lines may enter the table.
-_REPEATED: Final = frozenset(
-    b"accept accept-charset accept-encoding accept-language cache-control connection content-length content-type dnt host "
-    b"origin pragma priority sec-ch-ua sec-ch-ua-mobile sec-ch-ua-platform sec-fetch-dest sec-fetch-mode sec-fetch-site "
-    b"sec-fetch-user sec-gpc te upgrade-insecure-requests user-agent x-forwarded-proto x-requested-with".split()
-)
 _TABLE_LINES: Final = 1024
 _TABLE_LINE_BYTES: Final = 256
 _table: dict[bytes, _Line] = {}
@@ -144,38 +168,18 @@ def _read_line(line: bytes) -> _Line | None:
     name, value = match.groups()
     if value[-1:] in (b" ", b"\t"):
         value = value.rstrip(b" \t")
-    key = name.lower()
-    bit = _BITS.get(key, 0)
+    kind = _KINDS.get(name.lower())
+    if kind is None:
+        return (name, value), 0, None
+    bit, read, repeated = kind
     meaning = None
-    if bit in _READERS:
-        meaning = _READERS[bit](value)
+    if read is not None:
+        meaning = read(value)
         if meaning is None:
             return None
-    elif key in _FOR_H11:
-        return None
-    entry = ((name, value), bit, meaning)
-    if key in _REPEATED and len(line) <= _TABLE_LINE_BYTES:
+    entry = (name, value), bit, meaning
+    if repeated and len(line) <= _TABLE_LINE_BYTES:
         if len(_table) >= _TABLE_LINES:
             _table.clear()
         _table[line] = entry
     return entry
-
-
-def _read_host(value: bytes) -> str | None:
-    return value.decode("ascii") if _HOST.fullmatch(value) is not None else None
-
-
-def _read_length(value: bytes) -> int | None:
-    return int(value) if _LENGTH.fullmatch(value) is not None else None
-
-
-def _read_connection(value: bytes) -> bool | None:
-    return _KEEP_ALIVE.get(value.lower())
-
-
-#: What the value of a field means; None: not plain.
-_READERS: Final[dict[int, Callable[[bytes], str | int | None]]] = {
-    _HOST_BIT: _read_host,
-    _LENGTH_BIT: _read_length,
-    _CONNECTION_BIT: _read_connection,
-}
