@@ -286,7 +286,7 @@ def test_every_setting_is_documented_with_its_default(settings: type):
 def test_every_keyword_of_a_server_is_documented():
     section = (REFERENCE / "settings.md").read_text().partition("## The keyword arguments")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
-    assert sorted(rows) == sorted(ConnectionOptions.__optional_keys__)
+    assert sorted(rows) == sorted(ServerOptions.__optional_keys__)
 
 
 def test_every_option_of_the_command_line_is_documented():
