@@ -7,10 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tests.web.loopback import PATIENCE, ask_from_thread
 
 MODULE = """
+import asyncio
 import anyio
+import trio
 from structweb import web
 
 def make(argv):
@@ -31,9 +34,10 @@ class Factory:
     create = staticmethod(make)
 
 async def show_backend(request):
-    import sniffio, sys
-    loop = type(__import__("asyncio").get_running_loop()).__module__ if "trio" not in sys.argv else "trio"
-    return web.Response(text=f"{sniffio.current_async_library()} {loop}")
+    try:
+        return web.Response(text=type(asyncio.get_running_loop()).__module__)
+    except RuntimeError:
+        return web.Response(text=type(trio.lowlevel.current_task()).__module__)
 
 app = web.Application()
 app.router.add_get("/", show_backend)
@@ -106,9 +110,9 @@ def test_what_the_command_does_not_know_goes_to_init_func(folder: Path, entry: s
 @pytest.mark.parametrize(
     ("options", "backend"),
     [
-        ([], b"asyncio asyncio"),
-        (["--backend", "asyncio", "--uvloop"], b"asyncio uvloop"),
-        (["--backend", "trio"], b"trio trio"),
+        ([], b"asyncio"),
+        (["--backend", "asyncio", "--uvloop"], b"uvloop"),
+        (["--backend", "trio"], b"trio"),
     ],
 )
 def test_backends(folder: Path, options: list[str], backend: bytes):
@@ -117,7 +121,7 @@ def test_backends(folder: Path, options: list[str], backend: bytes):
     with Command(folder, *SERVE, *options, "-H", "127.0.0.1", "-P", "0", "mine:app") as command:
         answer = ask_from_thread(command.address())
         command.stopped()
-    assert answer.body.startswith(backend.partition(b".")[0])
+    assert answer.body.startswith(backend)
 
 
 def test_in_the_shape_of_aiohttp(folder: Path):
@@ -215,7 +219,9 @@ def test_usage_errors(folder: Path, arguments: list[str], message: str):
 
 
 def test_without_unix_sockets_a_path_is_a_usage_error(folder: Path):
-    program = "import socket; del socket.AF_UNIX; from structweb.cli import main; main(['serve', '-U', 's', 'mine:make'])"
+    program = (
+        "import socket; del socket.AF_UNIX; from structweb.cli import main; main(['serve', '-U', 's', 'mine:make'])"
+    )
     done = run(folder, "-c", program)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].endswith("-U needs Unix sockets, which this platform does not have")

@@ -3,7 +3,6 @@
 import argparse
 import logging
 import math
-import os
 import socket
 import sys
 from collections.abc import Awaitable, Sequence
@@ -11,6 +10,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from inspect import isawaitable
 from operator import attrgetter
+from pathlib import Path
 from typing import Final
 
 from structweb._server.access_log import AccessLogger
@@ -61,13 +61,22 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="a callable that takes the list of arguments left over and returns an Application, or an awaitable of one",
     )
     add("-H", "--hostname", help=f"TCP host to listen on (default: {DEFAULT_HOST})")
-    add("-P", "--port", type=_port, default=DEFAULT_PORT, help="TCP port to listen on; 0 for any (default: %(default)s)")
+    add(
+        "-P", "--port", type=_port, default=DEFAULT_PORT, help="TCP port to listen on; 0 for any (default: %(default)s)"
+    )
     add("-U", "--path", help="path of a Unix socket to listen on; with -H, on TCP as well")
     add("--backend", choices=("asyncio", "trio"), default="asyncio", help="default: %(default)s")
     add("--uvloop", action="store_true", help="let asyncio run on uvloop")
-    add("--shutdown-timeout", metavar="S", type=_seconds, default=60.0, help="seconds for requests to finish at the end")
+    add(
+        "--shutdown-timeout", metavar="S", type=_seconds, default=60.0, help="seconds for requests to finish at the end"
+    )
     add("--keepalive-timeout", metavar="S", type=_seconds, default=KEEPALIVE, help="seconds for idle connections")
-    add("--disconnect", choices=("cancel", "finish"), default="cancel", help="what a client's leaving does to its handler")
+    add(
+        "--disconnect",
+        choices=("cancel", "finish"),
+        default="cancel",
+        help="what a client's leaving does to its handler",
+    )
     logs = parser.add_mutually_exclusive_group()
     logs.add_argument("--access-log-format", metavar="FORMAT", default=AccessLogger.LOG_FORMAT, help="see AccessLogger")
     logs.add_argument("--no-access-log", action="store_true", help="log no requests")
@@ -110,8 +119,9 @@ def _load(parser: argparse.ArgumentParser, entry: str) -> object:
     if module_name.startswith("."):
         parser.error(f"the module must be named absolutely, got {module_name!r}")
     # As `python -m` does, and as `python script.py` does for its folder: the user's module is mostly right here.
-    if not {"", os.getcwd()} & set(sys.path[:1]):
-        sys.path.insert(0, os.getcwd())
+    here = str(Path.cwd())
+    if sys.path[:1] not in ([""], [here]):
+        sys.path.insert(0, here)
     try:
         module = import_module(module_name)
     except ImportError as exc:
@@ -122,7 +132,9 @@ def _load(parser: argparse.ArgumentParser, entry: str) -> object:
         parser.error(f"module {module_name} has no attribute {attribute}")
 
 
-def _make(parser: argparse.ArgumentParser, entry: str, make: object, rest: list[str]) -> Application | Awaitable[Application]:
+def _make(
+    parser: argparse.ArgumentParser, entry: str, make: object, rest: list[str]
+) -> Application | Awaitable[Application]:
     """Call what `entry` names with the arguments left over; end the program with a usage error if that is no use."""
     if isinstance(make, Application):
         return make

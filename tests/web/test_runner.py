@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 
 import anyio
 import pytest
-from tests.web.loopback import ask, connect, parsed, read_all, request
 
 from structweb import web
+from tests.web.loopback import ask, connect, parsed, read_all, request
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_backends]
 
@@ -234,10 +234,9 @@ async def test_arguments_are_checked():
 async def test_handler_args_win_over_the_runners(arguments, handler_args, answers: int):
     app = web.Application(handler_args=handler_args)
     app.router.add_get("/", hello)
-    async with web.AppRunner(app, **arguments) as runner:
-        async with await connect(await started(runner)) as stream:
-            await stream.send(request(close=False) + request(close=True))
-            assert (await read_all(stream)).count(b"HTTP/1.1 200 OK") == answers
+    async with web.AppRunner(app, **arguments) as runner, await connect(await started(runner)) as stream:
+        await stream.send(request(close=False) + request(close=True))
+        assert (await read_all(stream)).count(b"HTTP/1.1 200 OK") == answers
 
 
 # -- shutdown ------------------------------------------------------------------------------------------------------

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import anyio
 import pytest
-from tests.web.loopback import ask, connect, parsed, read_all, request
 
 from structweb import web
+from tests.web.loopback import ask, connect, parsed, read_all, request
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_backends]
 

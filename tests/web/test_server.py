@@ -4,10 +4,10 @@ import logging
 
 import anyio
 import pytest
-from tests.web.loopback import ask, connect, parsed, read_all, request
 
 from structweb import web
 from structweb.testing import memory_pipe
+from tests.web.loopback import ask, connect, parsed, read_all, request
 
 pytestmark = pytest.mark.anyio
 

@@ -7,7 +7,7 @@ import pytest
 
 from structweb._server.access_log import AbstractAccessLogger, AccessLogger, LoggedRequest, LoggedResponse
 from structweb._server.config import SERVER_SOFTWARE
-from structweb._web.settings import ConnectionOptions, settings_from
+from structweb._web.settings import ServerOptions, settings_from
 
 
 def test_defaults_are_those_of_a_runner():
@@ -67,7 +67,7 @@ def test_every_option_reaches_its_place():
         ({"disconnect": "finish"}, "finish"),
     ],
 )
-def test_handler_cancellation_is_the_other_name_of_disconnect(options: ConnectionOptions, disconnect: str):
+def test_handler_cancellation_is_the_other_name_of_disconnect(options: ServerOptions, disconnect: str):
     assert settings_from(options, "AppRunner()").connections.disconnect == disconnect
 
 

@@ -1,15 +1,14 @@
 """Sites: binding, names, ports, and what cannot be listened on."""
 
-import os
 import socket
 import ssl
 from pathlib import Path
 
 import anyio
 import pytest
-from tests.web.loopback import ask, connect
 
 from structweb import web
+from tests.web.loopback import ask, connect
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_backends]
 
@@ -111,7 +110,7 @@ async def test_stale_unix_socket_is_replaced(runner: web.AppRunner, tmp_path: Pa
     assert (await ask(str(path))).status == 200
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/net/unix"), reason="abstract sockets are Linux's")
+@pytest.mark.skipif(not Path("/proc/net/unix").exists(), reason="abstract sockets are Linux's")
 async def test_abstract_unix_socket(runner: web.AppRunner, tmp_path: Path):
     site = web.UnixSite(runner, f"\0{tmp_path}")
     assert site.name == f"http://unix:@{tmp_path}:"
@@ -157,9 +156,8 @@ async def test_given_ipv6_socket(runner: web.AppRunner):
 
 
 async def test_a_datagram_socket_is_refused(runner: web.AppRunner):
-    with socket.socket(type=socket.SOCK_DGRAM) as sock:
-        with pytest.raises(ValueError, match="stream socket"):
-            await web.SockSite(runner, sock).start()
+    with socket.socket(type=socket.SOCK_DGRAM) as sock, pytest.raises(ValueError, match="stream socket"):
+        await web.SockSite(runner, sock).start()
     assert runner.sites == set()
 
 

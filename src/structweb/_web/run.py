@@ -20,7 +20,7 @@ from structweb._server.log import access_logger
 from structweb._web.app import Application
 from structweb._web.failures import reraise, sole
 from structweb._web.runner import AppRunner, GracefulExit
-from structweb._web.settings import ConnectionOptions, check_names
+from structweb._web.settings import ConnectionOptions, ServerOptions, check_names
 from structweb._web.sites import BaseSite, SockSite, TCPSite, UnixSite
 
 #: As aiohttp's run_app: outlives a proxy that reuses connections for 60 seconds.
@@ -48,7 +48,7 @@ async def serve(
     reuse_address: bool | None = None,
     reuse_port: bool | None = None,
     task_status: TaskStatus[AppRunner] = anyio.TASK_STATUS_IGNORED,
-    **options: Unpack[ConnectionOptions],
+    **options: Unpack[ServerOptions],
 ) -> None:
     """Serve `app` until cancelled, then shut down gracefully, for `shutdown_timeout` seconds at most.
 
@@ -61,15 +61,22 @@ async def serve(
     async with AppRunner(
         application, handle_signals=handle_signals, shutdown_timeout=shutdown_timeout, **options
     ) as runner:
-        tcp = partial(TCPSite, runner, ssl_context=ssl_context, backlog=backlog)
         sites: list[BaseSite] = [
-            tcp(name, port, reuse_address=reuse_address, reuse_port=reuse_port)
+            TCPSite(
+                runner,
+                name,
+                port,
+                ssl_context=ssl_context,
+                backlog=backlog,
+                reuse_address=reuse_address,
+                reuse_port=reuse_port,
+            )
             for name in _tcp_hosts(host, port, elsewhere=path is not None or sock is not None)
         ]
-        for one in [] if path is None else [path] if isinstance(path, str | os.PathLike) else path:
-            sites.append(UnixSite(runner, one, ssl_context=ssl_context, backlog=backlog))
-        for given in [] if sock is None else [sock] if isinstance(sock, socket.socket) else sock:
-            sites.append(SockSite(runner, given, ssl_context=ssl_context, backlog=backlog))
+        paths = [] if path is None else [path] if isinstance(path, str | os.PathLike) else path
+        sites += [UnixSite(runner, one, ssl_context=ssl_context, backlog=backlog) for one in paths]
+        socks = [] if sock is None else [sock] if isinstance(sock, socket.socket) else sock
+        sites += [SockSite(runner, one, ssl_context=ssl_context, backlog=backlog) for one in socks]
         if not sites:
             raise ValueError(f"there is nowhere to listen, got host={host!r}, path={path!r}, sock={sock!r}")
         for site in sites:
@@ -118,10 +125,6 @@ def run_app(
         if _debugging(backend, backend_options or {}, options):
             options["debug"] = True
             _show(access_log)
-        options["keepalive_timeout"] = keepalive_timeout
-        options["access_log_class"] = access_log_class
-        options["access_log_format"] = access_log_format
-        options["access_log"] = access_log
         main = partial(
             serve,
             app,
@@ -136,6 +139,10 @@ def run_app(
             reuse_address=reuse_address,
             reuse_port=reuse_port,
             task_status=_Banner(print),
+            keepalive_timeout=keepalive_timeout,
+            access_log_class=access_log_class,
+            access_log_format=access_log_format,
+            access_log=access_log,
             **options,
         )
         _run(main, backend, backend_options)

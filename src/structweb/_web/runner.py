@@ -12,14 +12,14 @@ from anyio.abc import TaskStatus
 
 from structweb._server.accept import Listening
 from structweb._server.access_log import AbstractAccessLogger, AccessLogger
-from structweb._server.lifecycle import ShutdownReport
 from structweb._server.listeners import Listener
+from structweb._server.report import ShutdownReport
 from structweb._server.signals import open_signals
 from structweb._web.app import Application
 from structweb._web.failures import reraise, sole
 from structweb._web.lifespan import Lifespan
-from structweb._web.server import Server
-from structweb._web.settings import ConnectionOptions, settings_from
+from structweb._web.server import AppServer, Server
+from structweb._web.settings import RunnerOptions, settings_from
 
 if TYPE_CHECKING:
     from structweb._web.sites import BaseSite
@@ -174,7 +174,8 @@ class BaseRunner(ABC):
 
     async def _leave(self, exc: BaseException | None) -> bool:
         try:
-            return await self._stack.__aexit__(type(exc) if exc else None, exc, exc.__traceback__ if exc else None)
+            traceback = exc.__traceback__ if exc else None
+            return bool(await self._stack.__aexit__(type(exc) if exc else None, exc, traceback))
         except BaseExceptionGroup as group:
             error = sole(group)
             if error is group or group is exc:
@@ -235,7 +236,7 @@ class BaseRunner(ABC):
 class AppRunner(BaseRunner):
     """Runs an `Application`: starts it up, serves it, and cleans it up.
 
-    Takes the `ConnectionOptions` as keyword arguments; those in the application's `handler_args` win over them.
+    Takes the `RunnerOptions` as keyword arguments; those in the application's `handler_args` win over them.
     """
 
     def __init__(
@@ -245,14 +246,13 @@ class AppRunner(BaseRunner):
         handle_signals: bool = False,
         access_log_class: type[AbstractAccessLogger] = AccessLogger,
         shutdown_timeout: float = 60.0,
-        **options: Unpack[ConnectionOptions],
+        **options: Unpack[RunnerOptions],
     ) -> None:
         super().__init__(handle_signals=handle_signals, shutdown_timeout=shutdown_timeout)
         if not isinstance(app, Application):
             raise TypeError(f"AppRunner() needs a web.Application, got {app!r}")
-        options["access_log_class"] = access_log_class
-        options.update(app.handler_args)
-        self._settings = settings_from(options, "AppRunner()")
+        every: Any = {"access_log_class": access_log_class, **options, **app.handler_args}  # Any: unchecked as yet
+        self._settings = settings_from(every, "AppRunner()")
         self._app = app
         self._life = Lifespan(app)
 
@@ -269,7 +269,7 @@ class AppRunner(BaseRunner):
         return self._life
 
     def _make_server(self) -> Server:
-        return Server.of_application(self._app, self._settings)
+        return AppServer(self._app, self._settings)
 
     def _end_at_once(self) -> None:
         self._life.grace = 0

@@ -9,11 +9,12 @@ from anyio.abc import ByteStream
 from structweb._server.config import ServerConfig
 from structweb._server.connection import Connection
 from structweb._server.exchange import Exchange, ExchangeHandler
-from structweb._server.lifecycle import Engine, ShutdownReport
+from structweb._server.lifecycle import Engine
+from structweb._server.report import ShutdownReport
 from structweb._web.app import Application
 from structweb._web.handling import BareHandler, BareRequestHandler, WebHandler
 from structweb._web.request import BaseRequest
-from structweb._web.settings import ConnectionOptions, Settings, settings_from
+from structweb._web.settings import ServerOptions, Settings, settings_from
 
 #: Makes the requests of a low-level server.
 RequestFactory = Callable[[Exchange], BaseRequest]
@@ -23,7 +24,7 @@ class Server:
     """Answers every request, whatever its method and path, with what `handler` returns for its `BaseRequest`.
 
     There is no router, no middleware and no signal.  Errors of the handler are answered as in an application.
-    `request_factory` makes the requests, from exchanges; `options` are `ConnectionOptions`.
+    `request_factory` makes the requests, from exchanges; `options` are `ServerOptions`.
 
     A `ServerRunner` gives it sites.  It is also a handler of streams: ``await listener.serve(server)`` serves what an
     anyio listener accepts.
@@ -34,21 +35,14 @@ class Server:
         handler: BareRequestHandler,
         *,
         request_factory: RequestFactory | None = None,
-        **options: Unpack[ConnectionOptions],
+        **options: Unpack[ServerOptions],
     ) -> None:
         if not callable(handler):
             raise TypeError(f"Server() needs a callable that takes a request, got {handler!r}")
         settings = settings_from(options, "Server()")
-        self._prepare(BareHandler(handler, request_factory or BaseRequest, settings), settings)
+        self._attach(BareHandler(handler, request_factory or BaseRequest, settings), settings)
 
-    @classmethod
-    def of_application(cls, app: Application, settings: Settings) -> Self:
-        """Return the server of `app`, for its runner: requests go through its router and middlewares."""
-        server = cls.__new__(cls)
-        server._prepare(WebHandler(app, settings), settings)
-        return server
-
-    def _prepare(self, exchange_handler: ExchangeHandler, settings: Settings) -> None:
+    def _attach(self, exchange_handler: ExchangeHandler, settings: Settings) -> None:
         self._exchange_handler = exchange_handler
         self._config: ServerConfig = settings.connections
         self._engine: Engine | None = None
@@ -106,3 +100,10 @@ class Server:
     ) -> bool | None:
         engine, self._engine = self.engine, None
         return await engine.__aexit__(exc_type, exc, traceback)
+
+
+class AppServer(Server):
+    """The server of an application, made by its runner: requests go through its router and middlewares."""
+
+    def __init__(self, app: Application, settings: Settings) -> None:
+        self._attach(WebHandler(app, settings), settings)

@@ -15,13 +15,11 @@ RUNNER_KEEPALIVE: Final = 3630.0
 
 
 class ConnectionOptions(TypedDict, total=False):
-    """The keyword arguments about connections that `AppRunner`, `Server`, `serve` and `run_app` take."""
+    """The keyword arguments about connections that `run_app` takes beside those in its signature."""
 
-    #: Seconds a connection may be idle between two requests; 0 closes after each response.
-    keepalive_timeout: float | None
-    #: Seconds without a byte of a request body that is being read.
+    #: Seconds without a byte of a request body that is being read; None waits forever.
     body_timeout: float | None
-    #: Seconds without the peer taking a byte of a response.
+    #: Seconds without the peer taking a byte of a response; None waits forever.
     send_timeout: float | None
     #: Seconds for reading and dropping an unread body after the response.
     lingering_time: float
@@ -53,10 +51,22 @@ class ConnectionOptions(TypedDict, total=False):
     debug: bool
     #: Where errors of handlers are logged.
     logger: logging.Logger
+
+
+class RunnerOptions(ConnectionOptions, total=False):
+    """The keyword arguments that `AppRunner` takes beside those in its signature."""
+
+    #: Seconds between two requests of a connection; None waits forever, 0 closes after each response.
+    keepalive_timeout: float | None
     #: Where requests are logged; None logs none.
     access_log: logging.Logger | None
     #: See `AccessLogger`.
     access_log_format: str
+
+
+class ServerOptions(RunnerOptions, total=False):
+    """The keyword arguments that `Server` and `serve` take beside those in their signatures."""
+
     #: A subclass of `AbstractAccessLogger`.
     access_log_class: type[AbstractAccessLogger]
 
@@ -94,8 +104,8 @@ _AS_NAMED: Final = ("tcp_keepalive", "server_header", "half_close", "express")
 
 
 def check_names(options: Mapping[str, object], owner: str) -> None:
-    """Raise TypeError if `options` names something that no `ConnectionOptions` has; `owner` took the options."""
-    unknown = sorted(options.keys() - ConnectionOptions.__annotations__.keys())
+    """Raise TypeError if `options` has a name that `ServerOptions` does not know; `owner` took the options."""
+    unknown = sorted(options.keys() - ServerOptions.__annotations__.keys())
     if unknown:
         hints = "".join(f" ({_HINTS[name]})" for name in unknown if name in _HINTS)
         raise TypeError(
@@ -103,7 +113,7 @@ def check_names(options: Mapping[str, object], owner: str) -> None:
         )
 
 
-def settings_from(options: ConnectionOptions, owner: str) -> Settings:
+def settings_from(options: ServerOptions, owner: str) -> Settings:
     """Return the frozen settings that `options` asks for, with aiohttp's defaults for the rest.
 
     Raises TypeError for unknown names and wrong types, ValueError for values out of range; messages begin with `owner`.
@@ -149,7 +159,7 @@ def _size(value: object, name: str, owner: str) -> int:
     return value
 
 
-def _disconnect(options: ConnectionOptions, owner: str) -> str:
+def _disconnect(options: ServerOptions, owner: str) -> str:
     cancellation = options.get("handler_cancellation")
     if cancellation is None:
         return options.get("disconnect", "cancel")
@@ -162,7 +172,7 @@ def _disconnect(options: ConnectionOptions, owner: str) -> str:
     return asked
 
 
-def _access_logger(options: ConnectionOptions, owner: str) -> AbstractAccessLogger | None:
+def _access_logger(options: ServerOptions, owner: str) -> AbstractAccessLogger | None:
     factory: object = options.get("access_log_class", AccessLogger)
     if not (isinstance(factory, type) and issubclass(factory, AbstractAccessLogger)):
         raise TypeError(f"{owner}: access_log_class must be a subclass of AbstractAccessLogger, got {factory!r}")
