@@ -1,0 +1,280 @@
+"""Responses with their whole body at hand: `Response`, `json_response`, `json_bytes_response`."""
+
+import json
+from collections.abc import Callable
+from concurrent.futures import Executor
+from enum import Enum
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from multidict import CIMultiDict
+
+from structweb._web.headers import CONTENT_LENGTH, CONTENT_TYPE, LooseHeaders
+from structweb._web.payload import Payload, as_payload
+from structweb._web.streaming import Bytes, Stage, StreamResponse
+from structweb._wire.media_type import OCTET_STREAM, MediaType, parse_media_type
+from structweb._wire.reply import Fields
+
+if TYPE_CHECKING:
+    from structweb._web.request import BaseRequest
+
+JSONEncoder = Callable[[Any], str]  # Any: JSON has values of many types
+JSONBytesEncoder = Callable[[Any], bytes]  # Any: the same
+
+ContentFields = tuple[()] | tuple[tuple[str, str]]
+
+_TEXT: Final = (("Content-Type", "text/plain; charset=utf-8"),)
+_BYTES: Final = (("Content-Type", OCTET_STREAM),)
+
+
+class _Missing(Enum):
+    """No argument: None is JSON."""
+
+    MISSING = "missing"
+
+
+_MISSING: Final = _Missing.MISSING
+
+
+@lru_cache(maxsize=256)
+def _content_fields(content_type: str, charset: str | None) -> tuple[tuple[str, str]]:
+    """Return the Content-Type field; the same tuple each time, whose encoding the server remembers."""
+    return (("Content-Type", content_type if charset is None else f"{content_type}; charset={charset}"),)
+
+
+class Response(StreamResponse):
+    """A response with its whole body: bytes, text, or a payload that writes itself.
+
+    Raises ValueError for `body` together with `text`, for a charset inside `content_type`, for a Content-Type among
+    `headers` together with `content_type` or `charset`, and for a body of a type that nobody knows.
+    """
+
+    # As long as nobody looks at the headers there are none, only this field (or none).
+    _fields: ContentFields = ()
+    _body: bytes | bytearray | memoryview | Payload | None = None
+    _zlib_executor_size: int = 4096
+    _zlib_executor: Executor | None = None
+    # Whether sending it in one go is the same as preparing it and writing it: not if a subclass does that its own way.
+    _direct: bool = True
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls._direct = (
+            cls.prepare is Response.prepare and cls.write_eof is Response.write_eof and cls.write is Response.write
+        )
+
+    def __init__(
+        self,
+        *,
+        body: object = None,
+        status: int = 200,
+        reason: str | None = None,
+        text: str | None = None,
+        headers: LooseHeaders | None = None,
+        content_type: str | None = None,
+        charset: str | None = None,
+        zlib_executor_size: int = 4096,
+        zlib_executor: Executor | None = None,
+    ) -> None:
+        if status != 200 or reason is not None:
+            self._set_status(status, reason)
+        if headers is not None:
+            self._headers = CIMultiDict(headers)
+        if content_type is not None or charset is not None:
+            self._set_content(content_type, charset, is_text=text is not None)
+        if text is not None:
+            if body is not None:
+                raise ValueError("a response has either body or text, got both")
+            if headers is None and content_type is None and charset is None and text.__class__ is str:
+                self._fields = _TEXT
+                self._body = text.encode()
+            else:
+                self.text = text
+        elif body is not None:
+            self.body = body
+        if zlib_executor_size != 4096:
+            self._zlib_executor_size = zlib_executor_size
+        if zlib_executor is not None:
+            self._zlib_executor = zlib_executor
+
+    def _set_content(self, content_type: str | None, charset: str | None, *, is_text: bool) -> None:
+        if content_type is not None and "charset" in content_type:
+            raise ValueError(f"content_type must not contain a charset, give charset=..., got {content_type!r}")
+        if self._headers is not None and CONTENT_TYPE in self._headers:
+            raise ValueError("headers have a Content-Type: content_type and charset cannot be given as well")
+        if is_text:
+            fields = _content_fields(content_type or "text/plain", charset or "utf-8")
+        elif content_type is None:
+            return
+        else:
+            fields = _content_fields(content_type, charset)
+        if self._headers is None:
+            self._fields = fields
+        else:
+            self._headers[CONTENT_TYPE] = fields[0][1]
+
+    # -- headers and body ------------------------------------------------------------------------------------------
+
+    @property
+    def headers(self) -> CIMultiDict[str]:
+        """The header fields.  The server's own (Date, Server, framing) are there once it is being prepared."""
+        headers = self._headers
+        if headers is None:
+            headers = self._headers = CIMultiDict(self._fields)
+        return headers
+
+    def _media_type(self) -> MediaType:
+        if self._headers is None:
+            return parse_media_type(self._fields[0][1] if self._fields else None)
+        return super()._media_type()
+
+    @property
+    def content_length(self) -> int | None:
+        """The length of the body; None if it is not known, or sent in chunks."""
+        if self._chunked:
+            return None
+        if self._headers is not None and CONTENT_LENGTH in self._headers:
+            return int(self._headers[CONTENT_LENGTH])
+        body = self._body
+        if isinstance(body, Payload):
+            return body.size
+        return 0 if body is None else len(body)
+
+    @content_length.setter
+    def content_length(self, value: int | None) -> None:
+        raise RuntimeError("the Content-Length of a Response is the length of its body: it cannot be set")
+
+    @property
+    def body(self) -> bytes | bytearray | memoryview | Payload | None:
+        """The body; None if there is none.  Takes bytes, bytearray, memoryview, str, async iterables and payloads."""
+        return self._body
+
+    @body.setter
+    def body(self, body: object) -> None:
+        if body is None or isinstance(body, bytes | bytearray):
+            self._body = body
+        elif isinstance(body, memoryview):
+            self._body = body.cast("B") if body.c_contiguous else body.tobytes()
+        elif isinstance(body, str):
+            self._body = body.encode()
+            self._default_content("text/plain", "utf-8")
+        else:
+            self._body = payload = as_payload(body)
+            self._default_content(payload.content_type, None)
+            for name, value in payload.headers.items():
+                self.headers.setdefault(name, value)
+
+    def _default_content(self, content_type: str, charset: str | None) -> None:
+        """Set the Content-Type, unless there is one."""
+        fields = _content_fields(content_type, charset)
+        if self._headers is not None:
+            self._headers.setdefault(CONTENT_TYPE, fields[0][1])
+        elif not self._fields:
+            self._fields = fields
+
+    @property
+    def text(self) -> str | None:
+        """The body as text; None if there is none.  Setting it makes an octet-stream text/plain, in UTF-8 if not told."""
+        body = self._body
+        if body is None:
+            return None
+        if isinstance(body, Payload):
+            raise TypeError(f"the body is no text but a payload that writes itself: {body!r}")
+        return bytes(body).decode(self.charset or "utf-8")
+
+    @text.setter
+    def text(self, text: str) -> None:
+        if not isinstance(text, str):
+            raise TypeError(f"text must be a str, got {text!r}")
+        content_type, charset = self.content_type, self.charset
+        if content_type == OCTET_STREAM:
+            self.content_type = content_type = "text/plain"
+        if charset is None:
+            self.charset = charset = "utf-8"
+        self._body = text.encode(charset)
+
+    # -- sending ---------------------------------------------------------------------------------------------------
+
+    async def write_eof(self, data: Bytes = b"") -> None:
+        """Send the body and end it.  Takes no further data: set `body` instead."""
+        if data:
+            raise TypeError(f"a Response is written with its body, got {len(data)} bytes more: use a StreamResponse")
+        body = self._body
+        if not isinstance(body, Payload):
+            await super().write_eof(body or b"")
+            return
+        if self._stage is Stage.STARTED:
+            try:
+                await body.write(self)
+            finally:
+                await body.close()
+        await super().write_eof()
+
+    async def _send(self, request: "BaseRequest") -> None:
+        body = self._body or b""
+        if not self._direct or self._stage is not Stage.UNSENT or self._chunked or isinstance(body, Payload):
+            await super()._send(request)
+            return
+        exchange = request._exchange  # noqa: SLF001 -- same floor
+        if not body and exchange.head.method == "HEAD":
+            await super()._send(request)  # an empty body does not tell what GET would get
+            return
+        if self._cookies or request._has_prepare_hook:  # noqa: SLF001 -- same floor
+            await self._make_ready(request)
+            body = self._body or b""
+            if isinstance(body, Payload):
+                raise TypeError(f"on_response_prepare must not replace a body by a payload, got {body!r}")
+        else:
+            self._exchange = exchange
+            if self._keep_alive is False:
+                exchange.keep_alive = False
+        headers = self._headers
+        if headers is None:
+            fields: Fields = self._fields or (_BYTES if body else ())
+        else:
+            if body:
+                headers.setdefault(CONTENT_TYPE, OCTET_STREAM)
+            if CONTENT_LENGTH in headers:
+                self._drop_framing(exchange)
+            fields = list(headers.items())
+        try:
+            await exchange.respond(self._status, self._reason, fields, body)
+        finally:
+            self._stage = Stage.SENT if exchange.started else Stage.UNSENT
+
+
+def json_response(
+    data: Any = _MISSING,  # Any: JSON has values of many types
+    *,
+    text: str | None = None,
+    body: bytes | None = None,
+    status: int = 200,
+    reason: str | None = None,
+    headers: LooseHeaders | None = None,
+    content_type: str = "application/json",
+    dumps: JSONEncoder = json.dumps,
+) -> Response:
+    """Return a response with `data` as JSON.  Raises ValueError for `data` together with `text` or `body`."""
+    if data is not _MISSING:
+        if text or body:
+            raise ValueError("json_response takes one of data, text and body, got several")
+        text = dumps(data)
+    return Response(text=text, body=body, status=status, reason=reason, headers=headers, content_type=content_type)
+
+
+def json_bytes_response(
+    data: Any = _MISSING,  # Any: JSON has values of many types
+    *,
+    dumps: JSONBytesEncoder,
+    body: bytes | None = None,
+    status: int = 200,
+    reason: str | None = None,
+    headers: LooseHeaders | None = None,
+    content_type: str = "application/json",
+) -> Response:
+    """Return a response with `data` as JSON, by an encoder that makes bytes.  Otherwise as `json_response`."""
+    if data is not _MISSING:
+        if body is not None:
+            raise ValueError("json_bytes_response takes either data or body, got both")
+        body = dumps(data)
+    return Response(body=body, status=status, reason=reason, headers=headers, content_type=content_type)
