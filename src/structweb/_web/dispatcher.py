@@ -124,7 +124,7 @@ class UrlDispatcher(AbstractRouter, Mapping[str, AbstractResource]):
     def __getitem__(self, name: str) -> AbstractResource:
         return self._named_resources[name]
 
-    if not TYPE_CHECKING:  # a type checker would take any attribute for granted
+    if not TYPE_CHECKING:  # pragma: no branch -- a type checker would take any attribute for granted
 
         def __getattr__(self, name: str) -> Never:
             hint = "; use named_resources() or routes()" if name == "named_routes" else ""

@@ -232,4 +232,4 @@ async def _default_expect_handler(request: "Request") -> None:
     expect = request.headers.get("Expect", "")
     if expect.lower() != "100-continue":
         raise HTTPExpectationFailed(text=f"Unknown Expect: {expect}")
-    await request._exchange.send_continue()  # noqa: SLF001 -- same floor: the exchange is how _web reaches the wire
+    await request.send_continue()
