@@ -1,0 +1,300 @@
+"""One request answered: resolve it, run the middlewares and the handler, turn errors into responses, log the line.
+
+What an error becomes, the first rule that fits:
+
+* cancellation, KeyboardInterrupt and SystemExit pass: no response, and the connection ends
+* after the head of a response: logged, and the connection is cut, so that the client sees that something is missing
+* the client's own leaving: DEBUG, and 499 in the access log
+* an HTTP exception is a response; a malformed or stalled body (`Refusal`) is answered with its status
+* TimeoutError: 504 without a body
+* everything else: logged, and 500
+
+An error that leaves a task group alone counts as itself.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from inspect import isawaitable
+from time import perf_counter
+from types import MappingProxyType
+from typing import Final, Generic, NamedTuple, Never, TypeAlias, TypeVar
+
+from structweb._server.exchange import Exchange, Stage
+from structweb._web.app import Application
+from structweb._web.crash import crash_page
+from structweb._web.errors import (
+    HTTPBadRequest,
+    HTTPException,
+    HTTPNotImplemented,
+    HTTPRequestHeaderFieldsTooLarge,
+    HTTPRequestTimeout,
+    HTTPRequestURITooLong,
+    HTTPVersionNotSupported,
+)
+from structweb._web.failures import sole
+from structweb._web.matching import MatchInfoError
+from structweb._web.middleware import compose
+from structweb._web.request import BaseRequest, Request
+from structweb._web.response import Response
+from structweb._web.routes import Handler, Lineage
+from structweb._web.settings import Settings, settings_from
+from structweb._web.streaming import StreamResponse
+from structweb._web.target import split_path
+from structweb._wire.events import Refusal
+
+R = TypeVar("R", bound=BaseRequest)
+
+#: What a low-level server calls for each request.
+BareRequestHandler: TypeAlias = Callable[[BaseRequest], Awaitable[StreamResponse] | StreamResponse]
+
+# The statuses of the wire that have an exception of their own.
+_REFUSALS: Final[Mapping[int, type[HTTPException]]] = {
+    error.status_code: error
+    for error in (
+        HTTPBadRequest,
+        HTTPRequestTimeout,
+        HTTPRequestURITooLong,
+        HTTPRequestHeaderFieldsTooLarge,
+        HTTPNotImplemented,
+        HTTPVersionNotSupported,
+    )
+}
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+class Unanswered(NamedTuple):
+    """What the access log is told of an exchange whose response did not come to its end."""
+
+    #: 499 if the client left before a response, 0 if the server broke off.
+    status: int
+    #: Bytes sent nevertheless.
+    body_length: int
+    headers: Mapping[str, str] = _NO_HEADERS
+
+
+def compose_lineage(lineage: Lineage) -> Handler:
+    """Return the handler of a route with everything around it, and keep it for the next request of the same kind."""
+    handler = compose(lineage.route.handler, lineage.apps)
+    policies = [app.disconnect for app in lineage.apps] + [getattr(lineage.route, "disconnect", None)]
+    lineage.composed = handler = _with_policy(handler, policies)
+    return handler
+
+
+def _with_policy(handler: Handler, policies: Sequence[str | None]) -> Handler:
+    """Return `handler` so that the innermost policy on a client's leaving applies to it; most have none."""
+    policy = next((policy for policy in reversed(policies) if policy is not None), None)
+    if policy is None:
+        return handler
+
+    def call(request: Request) -> Awaitable[StreamResponse]:
+        request._exchange.disconnect = policy  # in time: the policy counts from the handler's first suspension
+        return handler(request)
+
+    return call
+
+
+async def _raise_unmatched(request: Request) -> Never:
+    error = request.match_info.http_exception
+    assert error is not None
+    raise error
+
+
+def _refusal_error(refusal: Refusal) -> HTTPException:
+    """Return the HTTP exception that says what was wrong with a malformed request."""
+    error = _REFUSALS.get(refusal.status, HTTPBadRequest)(text=refusal.message)
+    if error.status != refusal.status:
+        error.set_status(refusal.status)
+    return error
+
+
+class AnsweringHandler(ABC, Generic[R]):
+    """Answers exchanges: `Engine` takes one as its handler.  Subclasses say where requests and responses come from."""
+
+    __slots__ = ("_access_logger", "_debug", "_logger")
+
+    def __init__(self, settings: Settings) -> None:
+        self._access_logger = settings.access_logger
+        self._logger = settings.logger
+        self._debug = settings.debug
+
+    @abstractmethod
+    def make_request(self, exchange: Exchange) -> R:
+        """Return the request of an exchange."""
+
+    @abstractmethod
+    def handle(self, request: R, exchange: Exchange) -> Awaitable[StreamResponse]:
+        """Return what to await for the response."""
+
+    async def __call__(self, exchange: Exchange) -> None:
+        """Answer one exchange."""
+        access_logger = self._access_logger
+        began = None if access_logger is None or not access_logger.enabled else perf_counter()
+        request = self.make_request(exchange)
+        response: StreamResponse | None = None
+        try:
+            response = await self.handle(request, exchange)
+            if not isinstance(response, StreamResponse):
+                response = self._in_place_of(response, request)
+            await response._send(request)
+        except Exception as exc:
+            response = await self._failed(request, exchange, exc)
+        finally:
+            request._finish()
+            if began is not None:
+                self._log(request, exchange, response, perf_counter() - began)
+
+    async def _failed(self, request: R, exchange: Exchange, exc: Exception) -> StreamResponse | None:
+        """Answer what a handler raised; return the response, or None if none could be sent."""
+        error = sole(exc)
+        if self._gone_or_cut(exchange, error):
+            return None
+        response = self._response_to(error, request, exchange)
+        try:
+            await response._send(request)
+        except Exception as again:  # of the response itself, or of an on_response_prepare receiver
+            if self._gone_or_cut(exchange, again):
+                return None
+            self._logger.error("Error answering a request from %s", request.remote, exc_info=again)
+            response = await self._last_resort(exchange)
+        return response
+
+    def _gone_or_cut(self, exchange: Exchange, error: BaseException) -> bool:
+        """Tell whether there is nobody left to answer, or no room for an answer any more; log it."""
+        if isinstance(error, ConnectionError) and exchange.peer_gone:
+            self._logger.debug("The client left during %r", exchange.head, exc_info=error)
+            return True
+        if exchange.stage is not Stage.OPEN:
+            self._logger.error(
+                "Error after the response to %r had begun, the connection is cut", exchange.head, exc_info=error
+            )
+            return True
+        return False
+
+    def _response_to(self, error: BaseException, request: R, exchange: Exchange) -> StreamResponse:
+        if isinstance(error, HTTPException):
+            error.__traceback__ = None  # from here on it is a response; its frames would keep each other alive
+            return error
+        exchange.keep_alive = False
+        if isinstance(error, Refusal):
+            return Response(status=error.status, text=error.message)
+        if isinstance(error, TimeoutError):
+            self._logger.debug("The handler of %r ran out of time", exchange.head, exc_info=error)
+            return Response(status=504)
+        self._logger.error("Error handling a request from %s", request.remote, exc_info=error)
+        text, content_type = crash_page(error, accept=request.headers.get("Accept", ""), debug=self._debug)
+        return Response(status=500, text=text, content_type=content_type)
+
+    def _log_refusal(self, request: R, refusal: Refusal) -> None:
+        self._logger.warning("Malformed request from %s: %d %s", request.remote, refusal.status, refusal.message)
+
+    def _in_place_of(self, answer: object, request: R) -> StreamResponse:
+        if answer is None:
+            self._logger.error("Missing return statement on request handler (%s %s)", request.method, request.path)
+        else:
+            self._logger.error("Web-handler should return a response instance, got %r", answer)
+        return Response(status=500, text="500: Internal Server Error")
+
+    async def _last_resort(self, exchange: Exchange) -> None:
+        """Answer 500 with nothing that could fail again: no signals, no headers of anybody's."""
+        exchange.keep_alive = False
+        text, content_type = crash_page(None, accept="", debug=False)
+        await exchange.respond(
+            500, "Internal Server Error", (("Content-Type", f"{content_type}; charset=utf-8"),), text.encode()
+        )
+
+    def _log(self, request: R, exchange: Exchange, response: StreamResponse | None, seconds: float) -> None:
+        access_logger = self._access_logger
+        assert access_logger is not None
+        status = exchange.status
+        try:
+            if response is None or response.status != status:
+                access_logger.log(request, Unanswered(status, exchange.bytes_sent), seconds)
+            else:
+                access_logger.log(request, response, seconds)
+        except Exception:
+            self._logger.exception("Error in the access logger %r", access_logger)
+
+
+class WebHandler(AnsweringHandler[Request]):
+    """Answers requests with `app`: its router, its middlewares, its handlers.
+
+    Made when the application has started.  The middlewares of each route are composed at its first request.
+    """
+
+    __slots__ = ("_app", "_match", "_max_fields", "_max_size", "_unmatched")
+
+    def __init__(self, app: Application, settings: Settings | None = None) -> None:
+        super().__init__(settings or settings_from({}, "WebHandler()"))
+        app.pre_freeze()
+        self._app = app
+        self._match = app.router.match
+        self._max_size = app.client_max_size
+        self._max_fields = app.client_max_fields
+        self._unmatched: dict[tuple[Application, ...], Handler] = {}
+
+    def make_request(self, exchange: Exchange) -> Request:
+        """Return the request of an exchange, with the application's limits."""
+        return Request(exchange, client_max_size=self._max_size, client_max_fields=self._max_fields)
+
+    def handle(self, request: Request, exchange: Exchange) -> Awaitable[StreamResponse]:
+        """Return what to await for the response."""
+        head = exchange.head
+        if head.block.expect is None and exchange.refusal is None:
+            target = head.target
+            if "?" in target or "#" in target:
+                target = split_path(target)
+            match_info = self._match(head.method, target)
+            if match_info is not None:
+                match_info.add_app(self._app)
+                request._match_info = match_info
+                lineage = match_info.lineage
+                return (lineage.composed or compose_lineage(lineage))(request)
+        return self._handle_the_unusual(request, exchange)
+
+    async def _handle_the_unusual(self, request: Request, exchange: Exchange) -> StreamResponse:
+        """Handle what is refused, matches nothing, has to be awaited for a match, or expects something."""
+        app = self._app
+        if exchange.refusal is not None:
+            self._log_refusal(request, exchange.refusal)
+            match_info = MatchInfoError(_refusal_error(exchange.refusal))
+        else:
+            match_info = await app.router.resolve(request)
+        match_info.add_app(app)
+        match_info.freeze()
+        request._match_info = match_info
+        if match_info.http_exception is not None:
+            handler = self._unmatched.get(match_info.apps)
+            if handler is None:
+                handler = self._unmatched[match_info.apps] = compose(_raise_unmatched, match_info.apps)
+            return await handler(request)
+        if exchange.head.block.expect is not None:
+            response = await match_info.expect_handler(request)
+            if response is not None:
+                return response
+        lineage = match_info.lineage
+        return await (lineage.composed or compose_lineage(lineage))(request)
+
+
+class BareHandler(AnsweringHandler[BaseRequest]):
+    """Answers requests with one handler for all of them; refused ones are answered without it."""
+
+    __slots__ = ("_handler", "_request_factory")
+
+    def __init__(
+        self, handler: BareRequestHandler, request_factory: Callable[[Exchange], BaseRequest], settings: Settings
+    ) -> None:
+        super().__init__(settings)
+        self._handler = handler
+        self._request_factory = request_factory
+
+    def make_request(self, exchange: Exchange) -> BaseRequest:
+        """Return what the request factory makes."""
+        return self._request_factory(exchange)
+
+    async def handle(self, request: BaseRequest, exchange: Exchange) -> StreamResponse:
+        """Call the handler."""
+        if exchange.refusal is not None:
+            self._log_refusal(request, exchange.refusal)
+            raise _refusal_error(exchange.refusal)
+        answer = self._handler(request)
+        return await answer if isawaitable(answer) else answer
