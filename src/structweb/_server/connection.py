@@ -61,6 +61,9 @@ async def serve_connection(opener: Opener, server: Owner) -> None:
             if connection.phase is Phase.HANDLER and not connection.gone:
                 raise  # the handler's own trouble with a peer of its own
             logger.debug("Connection lost, %r (%s)", exc, connection.describe())
+        except Exception as exc:
+            exc.add_note(f"Connection: {connection.describe()}")  # the firewall no longer sees the connection
+            raise
         finally:
             server.connections.discard(connection)
             connection.abort()
@@ -134,7 +137,7 @@ class Connection:
         self.send_lock: anyio.Lock | None = None
         self._unsent = 0
 
-    async def run(self) -> None:
+    async def run(self) -> None:  # noqa: C901 - the hot path: one straight loop costs less than it would in pieces
         """Serve exchanges, one after the other, until either side ends the connection."""
         server, wire, transport = self.server, self.wire, self.transport
         handler = server.handler
@@ -158,7 +161,7 @@ class Connection:
                 continue
             server.requests_count += 1
             self.exchange = exchange = Exchange(self, head)
-            self.phase = Phase.HANDLER
+            self.phase, self.deadline = Phase.HANDLER, None
             await run_isolated(handler(exchange), base.copy(), self)  # type: ignore[arg-type]  # a coroutine in practice
             if self.watching:
                 self.unwatch()
@@ -263,6 +266,8 @@ class Connection:
         self.transport.unwatch()
 
     def _peer_gone(self) -> None:
+        if self.config.half_close == "serve" and self.transport.ended:
+            return  # it has only ended its side; if more is amiss, writing tells
         self.gone = True
         exchange = self.exchange
         if exchange is not None and exchange.disconnect == "cancel" and exchange.stage is not Stage.FINISHED:
@@ -318,7 +323,7 @@ class Connection:
 
     async def _refuse(self, refusal: Refusal) -> None:
         self.exchange = exchange = Exchange.refused(self, refusal)
-        self.phase = Phase.HANDLER
+        self.phase, self.deadline = Phase.HANDLER, None
         await run_isolated(self.server.handler(exchange), copy_context(), self)  # type: ignore[arg-type]
         if self.watching:
             self.unwatch()

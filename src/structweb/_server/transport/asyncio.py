@@ -174,6 +174,11 @@ class AsyncioTransport(Transport, asyncio.BufferedProtocol):
         else:
             gone()
 
+    @property
+    def ended(self) -> bool:
+        """Whether the peer has ended its side in good order."""
+        return self._inbound is Inbound.ENDED
+
     def unwatch(self) -> None:
         """Forget the callback."""
         self._gone = None
@@ -195,7 +200,8 @@ class AsyncioTransport(Transport, asyncio.BufferedProtocol):
         if self._closer is None:
             self._closer = self._loop.create_future()
         try:
-            await self._closer
+            # Shielded: a caller that gives up must not take the future from another one.
+            await asyncio.shield(self._closer)
         except asyncio.CancelledError:
             self.abort()
             raise
@@ -242,8 +248,6 @@ class AsyncioTlsTransport(AsyncioTransport):
             self._take_encrypted(self._codec, data)
 
     def _take_encrypted(self, codec: TlsCodec, data: bytes) -> None:
-        if codec.ended:
-            return  # nothing counts behind a farewell
         try:
             plain = codec.decrypt(data)
         except ssl.SSLError as exc:

@@ -71,7 +71,13 @@ class Transport(ABC):
 
         Reads ahead, at most the read-ahead budget; past it the peer is held back by TCP and a FIN is not seen.
         If the peer is gone already, `gone` is called before `watch` returns.  Replaces an earlier watch.
+        What has happened is told by `ended`.
         """
+
+    @property
+    @abstractmethod
+    def ended(self) -> bool:
+        """Whether the peer has ended its side in good order, as far as is known; False once the connection broke."""
 
     @abstractmethod
     def unwatch(self) -> None:

@@ -129,6 +129,11 @@ class PullTransport(Transport):
         if self._reader is Reader.NOBODY and len(self._ahead) < self._budget:
             self._rouse()
 
+    @property
+    def ended(self) -> bool:
+        """Whether the peer has ended its side in good order."""
+        return self._inbound is Inbound.ENDED
+
     def unwatch(self) -> None:
         """Forget the callback.  The watcher stays, and sleeps after its next read."""
         self._gone = None

@@ -24,12 +24,13 @@ ATTRIBUTES: Final[dict[str, Any]] = {  # Any: each attribute has its own type
 class StreamTransport(PullTransport):
     """Bytes of an anyio stream.  What is written waits for `drain`, since a stream sends only when awaited."""
 
-    __slots__ = ("_pulling", "_stream", "_unsent", "_write_failure", "congested")
+    __slots__ = ("_pulling", "_sending", "_stream", "_unsent", "_write_failure", "congested")
 
     def __init__(self, stream: ByteStream, config: ServerConfig, tasks: TaskGroup) -> None:
         super().__init__(config, tasks)
         self._stream = stream
         self._pulling: anyio.CancelScope | None = None
+        self._sending: anyio.CancelScope | None = None
         self._unsent = bytearray()
         self._write_failure: Exception | None = None
         self.congested = False
@@ -56,11 +57,13 @@ class StreamTransport(PullTransport):
         """Send what was written.  Raises ConnectionError when the peer is gone."""
         while self._unsent and self._write_failure is None:
             piece = bytes(self._unsent[:READ_SIZE])
-            try:
-                await self._stream.send(piece)
-            except BROKEN as exc:
-                self._write_failure = exc
-                self._unsent.clear()
+            # As in pull: not every stream wakes its writer when it is closed from another task.
+            with anyio.CancelScope() as self._sending:
+                try:
+                    await self._stream.send(piece)
+                except BROKEN as exc:
+                    self._write_failure = exc
+                    self._unsent.clear()
             del self._unsent[: len(piece)]
         self.congested = False
         if self._inbound is Inbound.CLOSED:
@@ -100,6 +103,8 @@ class StreamTransport(PullTransport):
         """Close what can be closed without waiting; streams that have no `close` need `aclose` as well."""
         self._stop()
         self._unsent.clear()
+        if self._sending is not None:
+            self._sending.cancel()
         close = getattr(self._stream, "close", None)
         if close is not None:
             close()

@@ -46,6 +46,8 @@ class TlsCodec:
 
         Sets `ended` when the peer has said its last.  Raises ssl.SSLError for what is no proper TLS.
         """
+        if self.ended:
+            return b""  # nothing counts behind the last word
         if data:
             self._incoming.write(data)
         plain = b""
