@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import anyio
-from anyio.abc import ByteStream, TaskGroup
+from anyio.abc import ByteStream, SocketAttribute, TaskGroup
 
 from structweb._server.accept import Listening
 from structweb._server.config import ServerConfig
@@ -35,8 +35,8 @@ FAREWELL: Final = 0.1
 # Seconds between two records about handlers that keep the engine from ending.
 _NAMING_INTERVAL: Final = 1.0
 
-# Without an exchange: these end at once.
-_QUIET: Final = frozenset({Phase.IDLE, Phase.HEAD, Phase.CLOSED})
+# Without an exchange, or done with it: nobody waits for these.
+_QUIET: Final = frozenset({Phase.IDLE, Phase.HEAD, Phase.LINGER, Phase.CLOSED})
 
 
 class Stage(Enum):
@@ -135,7 +135,7 @@ class Engine:
 
     @property
     def listenings(self) -> tuple[Listening, ...]:
-        """What it listens on."""
+        """What it listens on now."""
         return tuple(self._listenings)
 
     def listen(self, listener: Listener) -> Listening:
@@ -147,9 +147,15 @@ class Engine:
             raise RuntimeError(f"cannot listen on {listener.url}: the engine is {self._stage.value}")
         listening = Listening(listener)
         self._listenings.append(listening)
-        admit = partial(self._admit, listener.ssl_context)
-        self._services.start_soon(listening.run, admit, name=f"structweb accept {listener.url}")
+        self._services.start_soon(self._accept, listening, name=f"structweb accept {listener.url}")
         return listening
+
+    async def _accept(self, listening: Listening) -> None:
+        """Accept connections until `listening` is stopped."""
+        try:
+            await listening.run(partial(self._admit, listening.listener.ssl_context))
+        finally:
+            self._listenings.remove(listening)
 
     def _admit(self, ssl_context: ssl.SSLContext | None, sock: socket.socket, peer: Any) -> None:
         """Start the task of an accepted connection.  Any: an address has its family's type."""
@@ -207,13 +213,15 @@ class Engine:
 
         try:
             with scope:
-                await serve_connection(opener, self)
+                try:
+                    await serve_connection(opener, self)
+                finally:
+                    await anyio.aclose_forcefully(stream)  # abort() cannot: not every stream closes without an await
         except GeneratorExit:
             raise
         except BaseException as error:  # noqa: BLE001 - the firewall: contain() sorts them
-            self._contain(error, f"stream {stream!r}")
+            self._contain(error, f"peer {stream.extra(SocketAttribute.remote_address, stream)}")
         finally:
-            await anyio.aclose_forcefully(stream)  # not every stream can be closed without an await, as abort() must
             done.set()
             self._live -= 1
             if not self._live:
@@ -266,7 +274,7 @@ class Engine:
 
     async def _shut_down(self, timeout: float, on_shutdown: Callable[[], Awaitable[object]] | None) -> ShutdownReport:
         start = anyio.current_time()
-        for listening in self._listenings:
+        for listening in self.listenings:
             await listening.stop()
         self._close_doors()
         busy = {guest: guest.describe() for guest in self.connections if guest.phase not in _QUIET}
