@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
 from inspect import isawaitable, iscoroutinefunction
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from yarl import URL
 
@@ -215,7 +215,8 @@ def _awaitable(handler: AnyHandler) -> Handler:
         raise AssertionError(f"handler must be a function, a callable or a View class, got {handler!r}")
     if iscoroutinefunction(handler) or (isinstance(handler, type) and issubclass(handler, AbstractView)):
         return handler
-    call: Callable[[Request], Awaitable[StreamResponse] | StreamResponse] = handler
+    # What is left: plain functions, and callables that return awaitables without being coroutine functions.
+    call = cast("Callable[[Request], Awaitable[StreamResponse] | StreamResponse]", handler)
 
     @wraps(call)
     async def handle(request: "Request") -> "StreamResponse":
