@@ -169,11 +169,11 @@ class Exchange:
         if connection.transport.congested:
             await connection.drain()
 
-    async def respond(self, status: int, reason: str, fields: Fields, body: Bytes) -> None:
+    async def respond(self, status: int, reason: str, fields: Fields, body: Bytes, *, stamp: bool = True) -> None:
         """Send a complete response.
 
-        Adds Content-Length, Date, Server and Connection unless `fields` has them; `body` is left out where the
-        protocol forbids one (HEAD, 204, 304).  A tuple of fields is taken to repeat and its encoding remembered.
+        Adds Content-Length, Connection and (with `stamp`) Date and Server unless `fields` has them; `body` is left
+        out where the protocol forbids one (HEAD, 204, 304).  A tuple of fields is taken to repeat and its encoding remembered.
         Raises ValueError, with nothing sent, for fields that are not allowed on the wire or a Content-Length that
         is not the body's; RuntimeError for a second response.
         """
@@ -183,7 +183,7 @@ class Exchange:
         size_line = size_of_complete(head.method, status, reply, length)
         if bodiless(head.method, status):
             body = b""
-        data = self._open(reply, status, size_line)
+        data = self._open(reply, status, size_line, stamp=stamp)
         self.stage = Stage.FINISHED
         transport = self._connection.transport
         if length <= _ONE_PIECE:
@@ -199,9 +199,16 @@ class Exchange:
             await self._connection.drain()
 
     async def start(
-        self, status: int, reason: str, fields: Fields, *, length: int | None = None, chunked: bool = False
+        self,
+        status: int,
+        reason: str,
+        fields: Fields,
+        *,
+        length: int | None = None,
+        chunked: bool = False,
+        stamp: bool = True,
     ) -> None:
-        """Send the head of a streamed response.
+        """Send the head of a streamed response; with `stamp`, Date and Server are added unless `fields` has them.
 
         With a `length`, exactly that many bytes follow.  Without, the body is chunked; to an HTTP/1.0 client it
         ends with the connection.  Content-Length or ``Transfer-Encoding: chunked`` among the fields say the same.
@@ -214,7 +221,7 @@ class Exchange:
         framing, owed, size_line = frame_stream(head.method, head.version, status, reply, length)
         if framing is Framing.UNTIL_CLOSE:
             self.keep_alive = False
-        data = self._open(reply, status, size_line)
+        data = self._open(reply, status, size_line, stamp=stamp)
         self._framing = framing
         self._unwritten = owed
         await self._send(data)
@@ -269,7 +276,7 @@ class Exchange:
         await self._send(data)
         return self._connection.hand_over()
 
-    def _open(self, reply: ReplyHead, status: int, size_line: bytes) -> bytes:
+    def _open(self, reply: ReplyHead, status: int, size_line: bytes, *, stamp: bool = True) -> bytes:
         """Complete the head with what the server adds, and take the stage from OPEN to STARTED."""
         if self.stage is not Stage.OPEN:
             raise RuntimeError(f"a response was sent already: cannot send {status} after {self._status}")
@@ -285,7 +292,8 @@ class Exchange:
             option = b"" if self.keep_alive else b"Connection: close\r\n"
         else:
             option = b"Connection: keep-alive\r\n" if self.keep_alive else b""
-        return b"%b%b%b%b\r\n" % (reply.data, size_line, connection.stamp(reply), option)
+        stamps = connection.stamp(reply) if stamp else b""
+        return b"%b%b%b%b\r\n" % (reply.data, size_line, stamps, option)
 
     async def _send(self, data: bytes) -> None:
         connection = self._connection

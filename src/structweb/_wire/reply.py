@@ -163,7 +163,8 @@ def frame_stream(
     else:
         framing = Framing.UNTIL_CLOSE
     if bodiless(method, status):
-        return Framing.NONE, 0, size_line if method == "HEAD" else b""
+        # To HEAD, a length is told and a coding is not: no bytes are coded.
+        return Framing.NONE, 0, size_line if method == "HEAD" and owed is not None else b""
     return framing, owed or 0, size_line
 
 
