@@ -7,6 +7,7 @@ from yarl import URL
 
 from structweb._web.headers import LooseHeaders
 from structweb._web.response import Response
+from structweb._web.streaming import REASON_PHRASES
 
 # What ties a response to a connection.
 _SENDING: Final = ("_exchange", "_stage")
@@ -34,6 +35,8 @@ class HTTPException(Response, Exception):
     ) -> None:
         if body is not None:
             warnings.warn("body is deprecated for HTTP exceptions: give text", DeprecationWarning, stacklevel=2)
+        elif text is None and not self.empty_body:
+            text = f"{self.status_code}: {REASON_PHRASES.get(self.status_code, '') if reason is None else reason}"
         Response.__init__(
             self,
             status=self.status_code,
@@ -44,8 +47,6 @@ class HTTPException(Response, Exception):
             content_type=content_type,
         )
         Exception.__init__(self, self._reason)
-        if self._body is None and not self.empty_body:
-            self.text = f"{self._status}: {self._reason}"
 
     def __reduce__(self) -> tuple[object, ...]:
         state = {name: value for name, value in self.__dict__.items() if name not in _SENDING}

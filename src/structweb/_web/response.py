@@ -16,6 +16,7 @@ from structweb._wire.media_type import OCTET_STREAM, MediaType, parse_media_type
 from structweb._wire.reply import Fields
 
 if TYPE_CHECKING:
+    from structweb._server.exchange import Exchange
     from structweb._web.request import BaseRequest
 
 JSONEncoder = Callable[[Any], str]  # Any: JSON has values of many types
@@ -24,6 +25,7 @@ JSONBytesEncoder = Callable[[Any], bytes]  # Any: the same
 ContentFields = tuple[()] | tuple[tuple[str, str]]
 
 _TEXT: Final = (("Content-Type", "text/plain; charset=utf-8"),)
+_TWO_TYPES: Final = "headers have a Content-Type: content_type and charset cannot be given as well"
 _BYTES: Final = (("Content-Type", OCTET_STREAM),)
 
 
@@ -39,6 +41,8 @@ _MISSING: Final = _Missing.MISSING
 @lru_cache(maxsize=256)
 def _content_fields(content_type: str, charset: str | None) -> tuple[tuple[str, str]]:
     """Return the Content-Type field; the same tuple each time, whose encoding the server remembers."""
+    if "charset" in content_type:
+        raise ValueError(f"content_type must not contain a charset, give charset=..., got {content_type!r}")
     return (("Content-Type", content_type if charset is None else f"{content_type}; charset={charset}"),)
 
 
@@ -80,34 +84,44 @@ class Response(StreamResponse):
             self._set_status(status, reason)
         if headers is not None:
             self._headers = CIMultiDict(headers)
-        if content_type is not None or charset is not None:
-            self._set_content(content_type, charset, is_text=text is not None)
         if text is not None:
             if body is not None:
                 raise ValueError("a response has either body or text, got both")
-            if headers is None and content_type is None and charset is None and text.__class__ is str:
-                self._fields = _TEXT
-                self._body = text.encode()
-            else:
-                self.text = text
-        elif body is not None:
-            self.body = body
+            self._set_text(text, content_type, charset)
+        else:
+            if content_type is not None or charset is not None:
+                self._set_content(content_type, charset)
+            if body is not None:
+                self.body = body
         if zlib_executor_size != 4096:
             self._zlib_executor_size = zlib_executor_size
         if zlib_executor is not None:
             self._zlib_executor = zlib_executor
 
-    def _set_content(self, content_type: str | None, charset: str | None, *, is_text: bool) -> None:
-        if content_type is not None and "charset" in content_type:
-            raise ValueError(f"content_type must not contain a charset, give charset=..., got {content_type!r}")
+    def _set_text(self, text: str, content_type: str | None, charset: str | None) -> None:
+        if not isinstance(text, str):
+            raise TypeError(f"text must be a str, got {text!r}")
         if self._headers is not None and CONTENT_TYPE in self._headers:
-            raise ValueError("headers have a Content-Type: content_type and charset cannot be given as well")
-        if is_text:
-            fields = _content_fields(content_type or "text/plain", charset or "utf-8")
-        elif content_type is None:
+            if content_type is not None or charset is not None:
+                raise ValueError(_TWO_TYPES)
+            self.text = text
             return
+        if content_type is None and charset is None:
+            fields, self._body = _TEXT, text.encode()
         else:
-            fields = _content_fields(content_type, charset)
+            charset = charset or "utf-8"
+            fields, self._body = _content_fields(content_type or "text/plain", charset), text.encode(charset)
+        if self._headers is None:
+            self._fields = fields
+        else:
+            self._headers[CONTENT_TYPE] = fields[0][1]
+
+    def _set_content(self, content_type: str | None, charset: str | None) -> None:
+        if self._headers is not None and CONTENT_TYPE in self._headers:
+            raise ValueError(_TWO_TYPES)
+        if content_type is None:
+            return
+        fields = _content_fields(content_type, charset)
         if self._headers is None:
             self._fields = fields
         else:
@@ -211,36 +225,56 @@ class Response(StreamResponse):
         await super().write_eof()
 
     async def _send(self, request: "BaseRequest") -> None:
-        body = self._body or b""
-        if not self._direct or self._stage is not Stage.UNSENT or self._chunked or isinstance(body, Payload):
+        body = self._whole_body()
+        if body is None or not self._direct or self._stage is not Stage.UNSENT:
             await super()._send(request)
             return
-        exchange = request._exchange  # noqa: SLF001 -- same floor
+        exchange = request._exchange
         if not body and exchange.head.method == "HEAD":
             await super()._send(request)  # an empty body does not tell what GET would get
             return
-        if self._cookies or request._has_prepare_hook:  # noqa: SLF001 -- same floor
+        ready = self._cookies is not None or request._has_prepare_hook
+        if ready:
             await self._make_ready(request)
-            body = self._body or b""
-            if isinstance(body, Payload):
-                raise TypeError(f"on_response_prepare must not replace a body by a payload, got {body!r}")
+            body = self._whole_body()
+            if body is None:  # so on_response_prepare had it
+                await self._start(exchange)
+                await self.write_eof()
+                return
         else:
             self._exchange = exchange
             if self._keep_alive is False:
                 exchange.keep_alive = False
-        headers = self._headers
-        if headers is None:
-            fields: Fields = self._fields or (_BYTES if body else ())
-        else:
-            if body:
-                headers.setdefault(CONTENT_TYPE, OCTET_STREAM)
-            if CONTENT_LENGTH in headers:
-                self._drop_framing(exchange)
-            fields = list(headers.items())
+        fields = self._sendable_fields(exchange, has_body=bool(body))
         try:
-            await exchange.respond(self._status, self._reason, fields, body)
+            await exchange.respond(self._status, self._reason, fields, body, stamp=not ready)
         finally:
             self._stage = Stage.SENT if exchange.started else Stage.UNSENT
+
+    def _whole_body(self) -> Bytes | None:
+        """Return the body, or None if it cannot be sent in one go."""
+        body = self._body or b""
+        return None if self._chunked or isinstance(body, Payload) else body
+
+    def _sendable_fields(self, exchange: "Exchange", *, has_body: bool) -> Fields:
+        headers = self._headers
+        if headers is None:
+            return self._fields or (_BYTES if has_body else ())
+        if has_body:
+            headers.setdefault(CONTENT_TYPE, OCTET_STREAM)
+        if CONTENT_LENGTH in headers:
+            self._drop_framing(exchange)
+        return list(headers.items())
+
+    async def _make_ready(self, request: "BaseRequest") -> "Exchange":
+        given = CONTENT_LENGTH in self.headers
+        exchange = await super()._make_ready(request)
+        headers = self.headers
+        if not given and headers.pop(CONTENT_LENGTH, None) is not None:
+            length = self.content_length  # on_response_prepare may have changed the body
+            if length is not None:
+                headers[CONTENT_LENGTH] = str(length)
+        return exchange
 
 
 def json_response(

@@ -149,26 +149,28 @@ class StreamResponse(State, ResponseHeaders, ResponseCookies):
         if self._stage is not Stage.UNSENT:
             self._check_same(request)
             return None if self._stage is Stage.SENT else self
-        exchange = await self._make_ready(request)
-        try:
-            await exchange.start(self._status, self._reason, list(self.headers.items()))
-        finally:
-            self._stage = Stage.STARTED if exchange.started else Stage.UNSENT
+        await self._start(await self._make_ready(request))
         return self
 
+    async def _start(self, exchange: "Exchange") -> None:
+        try:
+            await exchange.start(self._status, self._reason, list(self.headers.items()), stamp=False)
+        finally:
+            self._stage = Stage.STARTED if exchange.started else Stage.UNSENT
+
     def _check_same(self, request: "BaseRequest") -> None:
-        if self._exchange is not request._exchange:  # noqa: SLF001 -- same floor
+        if self._exchange is not request._exchange:
             raise RuntimeError(f"{self!r} belongs to another request: make a new response for each one")
 
     async def _make_ready(self, request: "BaseRequest") -> "Exchange":
         """Complete the headers and have on_response_prepare look at them; nothing is sent yet."""
-        self._exchange = exchange = request._exchange  # noqa: SLF001 -- same floor
+        self._exchange = exchange = request._exchange
         if self._keep_alive is False:
             exchange.keep_alive = False
         self._stage = Stage.PREPARING
         try:
             self._complete_headers(exchange)
-            await request._prepare_hook(self)  # noqa: SLF001 -- same floor
+            await request._prepare_hook(self)
         except BaseException:
             self._stage = Stage.UNSENT
             raise

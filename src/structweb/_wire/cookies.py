@@ -46,8 +46,9 @@ def _unquote(value: str) -> str:
 class _Morsel(Morsel[str]):
     """A cookie of a response.  Knows Partitioned, which the standard library learns in Python 3.14."""
 
-    _reserved = {**Morsel._reserved, "partitioned": "Partitioned"}  # type: ignore[attr-defined]  # noqa: RUF012, SLF001
-    _flags = {*Morsel._flags, "partitioned"}  # type: ignore[attr-defined]  # noqa: RUF012, SLF001
+    # http.cookies offers no other way to add one.
+    _reserved = {**Morsel._reserved, "partitioned": "Partitioned"}  # type: ignore[attr-defined]  # noqa: RUF012, SLF001 -- see above
+    _flags = {*Morsel._flags, "partitioned"}  # type: ignore[attr-defined]  # noqa: RUF012, SLF001 -- the same
 
 
 def set_cookie(
