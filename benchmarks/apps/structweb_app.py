@@ -1,5 +1,7 @@
 """The application of the benchmarks, for structweb."""
 
+from collections.abc import Awaitable, Callable
+
 import anyio.lowlevel
 
 from structweb import web
@@ -27,7 +29,9 @@ async def suspend(request: web.Request) -> web.Response:
 
 
 @web.middleware
-async def onion(request: web.Request, handler: web.Handler) -> web.StreamResponse:
+async def onion(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
     """Do nothing, as a layer."""
     return await handler(request)
 

@@ -280,6 +280,8 @@ class Connection:
         if self.phase is Phase.SEND and (unsent := self.transport.unsent()) != self._unsent:
             self._unsent, self.deadline = unsent, None
         if self.deadline is None:
+            if self.phase is Phase.IDLE:
+                self.wire.rest()  # a connection that falls idle keeps nothing that it can make again
             patience = self.config.timeouts.patience(self.phase)
             self.deadline = float("inf") if patience is None else now + patience
         elif now >= self.deadline:
