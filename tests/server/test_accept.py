@@ -19,7 +19,9 @@ pytestmark = pytest.mark.anyio
 class Faulty(socket.socket):
     """A listening socket whose next calls of accept fail with `faults`, one after the other."""
 
-    faults: list[OSError] = []
+    def __init__(self) -> None:
+        super().__init__()
+        self.faults: list[OSError] = []
 
     def accept(self):
         if self.faults:

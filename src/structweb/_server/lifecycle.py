@@ -35,8 +35,8 @@ FAREWELL: Final = 0.1
 # Seconds between two records about handlers that keep the engine from ending.
 _NAMING_INTERVAL: Final = 1.0
 
-# Without an exchange, or done with it: nobody waits for these.
-_QUIET: Final = frozenset({Phase.IDLE, Phase.HEAD, Phase.LINGER, Phase.CLOSED})
+# Without an exchange: nobody waits for these.
+_QUIET: Final = frozenset({Phase.IDLE, Phase.HEAD, Phase.CLOSED})
 
 
 class Stage(Enum):
@@ -337,7 +337,8 @@ class Engine:
     def _strike(self, reason: str) -> None:
         """Cancel every connection."""
         for guest in tuple(self.connections):
-            self._struck.setdefault(guest, guest.describe())
+            if guest.phase not in _QUIET:
+                self._struck.setdefault(guest, guest.describe())
             guest.cancel(reason)
 
     def _abort(self) -> None:

@@ -187,7 +187,7 @@ def _bind_all(
                     sockets.append(sock)
                     port = port or sock.getsockname()[1]
             if found == len(sockets):
-                raise lacking or OSError(f"cannot listen on host {host!r}: it has no IP address")  # noqa: TRY301
+                raise lacking or OSError(f"cannot listen on host {host!r}: it has no IP address")
     except BaseException:
         for sock in sockets:
             sock.close()

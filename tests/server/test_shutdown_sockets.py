@@ -1,0 +1,110 @@
+"""Shutdown over real sockets and clocks: TCP, TLS and Unix, against clients that will not leave."""
+
+import ssl
+from contextlib import AsyncExitStack
+
+import anyio
+import pytest
+import trustme
+from anyio.abc import ByteStream
+
+from structweb._server.config import ServerConfig
+from structweb._server.exchange import Exchange
+from structweb._server.lifecycle import Engine
+from structweb._server.listeners import open_tcp, open_unix
+
+pytestmark = [pytest.mark.anyio, pytest.mark.real_backends]
+
+#: What a shutdown may take longer than its timeout.
+GRACE = 0.3
+TIMEOUT = 0.2
+
+
+async def handler(exchange: Exchange) -> None:
+    match exchange.head.target:
+        case "/endless":
+            await exchange.start(200, "OK", (), chunked=True)
+            while True:
+                await exchange.write(b"x" * 1000)
+                await anyio.sleep(0.001)
+        case "/big":
+            await exchange.respond(200, "OK", (), bytes(20_000_000))
+        case "/wait":
+            await anyio.sleep_forever()
+        case _:
+            await exchange.respond(200, "OK", (), b"hello")
+
+
+def get(target: str) -> bytes:
+    return f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+
+
+@pytest.fixture(scope="session")
+def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Return TLS contexts of a server and of a client that trusts it."""
+    authority = trustme.CA()
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("localhost").configure_cert(server)
+    authority.configure_trust(client)
+    return server, client
+
+
+@pytest.fixture(params=["tcp", "tls", "unix"])
+async def place(request, contexts, tmp_path):
+    """A listener, and a way to connect to it."""
+    if request.param == "unix":
+        listener = open_unix(tmp_path / "app.sock")
+
+        async def connect() -> ByteStream:
+            return await anyio.connect_unix(tmp_path / "app.sock")
+    else:
+        tls = request.param == "tls"
+        (listener,) = await open_tcp("127.0.0.1", 0, ssl_context=contexts[0] if tls else None)
+        address = listener.address
+
+        async def connect() -> ByteStream:
+            if tls:
+                return await anyio.connect_tcp(
+                    *address, tls_hostname="localhost", ssl_context=contexts[1], tls_standard_compatible=False
+                )
+            return await anyio.connect_tcp(*address)
+
+    yield listener, connect
+    listener.close()
+
+
+async def test_clients_that_will_not_leave(place):
+    """A stalled reader, an endless stream, a waiting handler: in time.  Idle, silent, in mid-handshake: at once."""
+    listener, connect = place
+    async with AsyncExitStack() as stack, Engine(handler, ServerConfig()) as engine:
+        engine.listen(listener)
+        idle = [await stack.enter_async_context(await connect()) for _ in range(3)]
+        await idle[1].send(get("/"))
+        await idle[1].receive()
+        await idle[2].send(b"GET / HT")
+        for target in ("/endless", "/big", "/wait"):
+            client = await stack.enter_async_context(await connect())
+            await client.send(get(target))
+        if listener.ssl_context is not None:
+            await stack.enter_async_context(await anyio.connect_tcp(*listener.address))
+        with anyio.fail_after(5):
+            while engine.requests_count < 4 or len(engine.connections) < 6:
+                await anyio.lowlevel.checkpoint()
+
+        start = anyio.current_time()
+        async with anyio.create_task_group() as group:
+
+            async def watch(client: ByteStream) -> None:
+                with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+                    await client.receive()
+                assert anyio.current_time() - start < 0.1
+
+            for client in idle:
+                group.start_soon(watch, client)
+            report = await engine.shutdown(TIMEOUT)
+            assert TIMEOUT <= anyio.current_time() - start <= TIMEOUT + GRACE
+    assert anyio.current_time() - start <= TIMEOUT + GRACE
+    assert len(report.cancelled) == 3
+    assert not report.abandoned
+    assert not report.finished
+    assert report.idle == len(idle) + (listener.ssl_context is not None)
