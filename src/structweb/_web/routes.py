@@ -215,8 +215,9 @@ def _awaitable(handler: AnyHandler) -> Handler:
         raise AssertionError(f"handler must be a function, a callable or a View class, got {handler!r}")
     if iscoroutinefunction(handler) or (isinstance(handler, type) and issubclass(handler, AbstractView)):
         return handler
-    # What is left: plain functions, and callables that return awaitables without being coroutine functions.
-    call = cast("Callable[[Request], Awaitable[StreamResponse] | StreamResponse]", handler)
+    call = cast(  # what is left: plain functions, and callables whose signature does not tell of their awaitable
+        "Callable[[Request], Awaitable[StreamResponse] | StreamResponse]", handler
+    )
 
     @wraps(call)
     async def handle(request: "Request") -> "StreamResponse":
