@@ -94,11 +94,14 @@ class Served:
 async def serving(app: Application, **options: object) -> AsyncIterator[Served]:
     """Run `app`; `options` are `ConnectionOptions`."""
     settings = settings_from(ConnectionOptions(**options), "serving()")
-    async with Lifespan(app), Engine(WebHandler(app, settings), settings.connections) as engine:
-        async with anyio.create_task_group() as group:
-            served = Served(engine, group)
-            try:
-                yield served
-            finally:
-                served.close()
-            await engine.shutdown(1)
+    async with (
+        Lifespan(app),
+        Engine(WebHandler(app, settings), settings.connections) as engine,
+        anyio.create_task_group() as group,
+    ):
+        served = Served(engine, group)
+        try:
+            yield served
+        finally:
+            served.close()
+        await engine.shutdown(1)

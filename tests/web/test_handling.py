@@ -1,11 +1,14 @@
-"""From an exchange to its response: errors, the access log, expectations, policies (W-009, W-012, W-019, W-023,
-W-085..W-089, W-094, W-167, W-172, X-03, X-06, X-19, X-23).
+"""From an exchange to its response: errors, the access log, expectations, policies.
+
+Rows W-009, W-012, W-019, W-023, W-085..W-089, W-094, W-167, W-172, X-03, X-06, X-19, X-23.
 """
 
 import contextvars
 import logging
+from typing import ClassVar
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from structweb._server.access_log import AbstractAccessLogger
@@ -61,7 +64,7 @@ async def test_async_and_plain_handlers_and_views():
     for path, handler in {
         "/async": hello,
         "/plain": plain,
-        "/lambda": lambda request: hello(request),
+        "/lambda": lambda request: hello(request.clone()),
         "/view": Greeter,
         "/method": Bound().method,
         "/plain-method": Bound().plain,
@@ -103,7 +106,7 @@ async def test_context_variables_do_not_leak_from_request_to_request():
     async def handler(request):
         seen = variable.get()
         variable.set("handler")
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         return Response(text=seen)
 
     app.on_startup.append(start)
@@ -392,7 +395,7 @@ async def test_on_response_prepare_may_fail_once():
 class Recorder(AbstractAccessLogger):
     """Keeps (status, bytes, seconds) of every line."""
 
-    lines: list = []
+    lines: ClassVar[list] = []
 
     def log(self, request, response, time):
         """Keep a line."""
@@ -635,7 +638,7 @@ async def test_an_expect_handler_may_answer_raise_or_let_go():
             case "raise":
                 raise HTTPBadRequest(text="no")
             case _:
-                await request.send_continue()
+                return await request.send_continue()
 
     app = Application()
     app.router.add_post("/", echo, expect_handler=expect)

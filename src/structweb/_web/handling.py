@@ -19,12 +19,14 @@ from time import perf_counter
 from types import MappingProxyType
 from typing import Final, Generic, NamedTuple, Never, TypeAlias, TypeVar
 
+from structweb._server.access_log import AbstractAccessLogger
 from structweb._server.exchange import Exchange, Stage
 from structweb._web.app import Application
 from structweb._web.crash import crash_page
 from structweb._web.errors import (
     HTTPBadRequest,
     HTTPException,
+    HTTPNotFound,
     HTTPNotImplemented,
     HTTPRequestHeaderFieldsTooLarge,
     HTTPRequestTimeout,
@@ -32,7 +34,7 @@ from structweb._web.errors import (
     HTTPVersionNotSupported,
 )
 from structweb._web.failures import sole
-from structweb._web.matching import MatchInfoError
+from structweb._web.matching import MatchInfoError, UrlMappingMatchInfo
 from structweb._web.middleware import compose
 from structweb._web.request import BaseRequest, Request
 from structweb._web.response import Response
@@ -93,10 +95,12 @@ def _with_policy(handler: Handler, policies: Sequence[str | None]) -> Handler:
     return call
 
 
+def _has_prepare_receivers(app: Application) -> bool:
+    return bool(app.on_response_prepare) or any(map(_has_prepare_receivers, app.subapps))
+
+
 async def _raise_unmatched(request: Request) -> Never:
-    error = request.match_info.http_exception
-    assert error is not None
-    raise error
+    raise request.match_info.http_exception or HTTPNotFound
 
 
 def _refusal_error(refusal: Refusal) -> HTTPException:
@@ -122,8 +126,8 @@ class AnsweringHandler(ABC, Generic[R]):
         """Return the request of an exchange."""
 
     @abstractmethod
-    def handle(self, request: R, exchange: Exchange) -> Awaitable[StreamResponse]:
-        """Return what to await for the response."""
+    def handle(self, request: R, exchange: Exchange) -> Awaitable[object]:
+        """Return what to await for the response: a StreamResponse, unless a handler made a mistake."""
 
     async def __call__(self, exchange: Exchange) -> None:
         """Answer one exchange."""
@@ -132,16 +136,19 @@ class AnsweringHandler(ABC, Generic[R]):
         request = self.make_request(exchange)
         response: StreamResponse | None = None
         try:
-            response = await self.handle(request, exchange)
-            if not isinstance(response, StreamResponse):
-                response = self._in_place_of(response, request)
+            answer = await self.handle(request, exchange)
+            # The first test answers for most: StreamResponse is an abstract mapping, and asking those takes a while.
+            if answer.__class__ is Response or isinstance(answer, StreamResponse):
+                response = answer
+            else:
+                response = self._in_place_of(answer, request)
             await response._send(request)
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - the rules above: each has its answer, nothing is lost
             response = await self._failed(request, exchange, exc)
         finally:
             request._finish()
-            if began is not None:
-                self._log(request, exchange, response, perf_counter() - began)
+            if access_logger is not None and began is not None:
+                self._log(access_logger, request, exchange, response, perf_counter() - began)
 
     async def _failed(self, request: R, exchange: Exchange, exc: Exception) -> StreamResponse | None:
         """Answer what a handler raised; return the response, or None if none could be sent."""
@@ -152,10 +159,10 @@ class AnsweringHandler(ABC, Generic[R]):
         try:
             await response._send(request)
         except Exception as again:  # of the response itself, or of an on_response_prepare receiver
-            if self._gone_or_cut(exchange, again):
-                return None
-            self._logger.error("Error answering a request from %s", request.remote, exc_info=again)
-            response = await self._last_resort(exchange)
+            if not self._gone_or_cut(exchange, again):
+                self._logger.exception("Error answering a request from %s", request.remote)
+                await self._last_resort(exchange)
+            return None
         return response
 
     def _gone_or_cut(self, exchange: Exchange, error: BaseException) -> bool:
@@ -202,9 +209,14 @@ class AnsweringHandler(ABC, Generic[R]):
             500, "Internal Server Error", (("Content-Type", f"{content_type}; charset=utf-8"),), text.encode()
         )
 
-    def _log(self, request: R, exchange: Exchange, response: StreamResponse | None, seconds: float) -> None:
-        access_logger = self._access_logger
-        assert access_logger is not None
+    def _log(
+        self,
+        access_logger: AbstractAccessLogger,
+        request: R,
+        exchange: Exchange,
+        response: StreamResponse | None,
+        seconds: float,
+    ) -> None:
         status = exchange.status
         try:
             if response is None or response.status != status:
@@ -221,7 +233,7 @@ class WebHandler(AnsweringHandler[Request]):
     Made when the application has started.  The middlewares of each route are composed at its first request.
     """
 
-    __slots__ = ("_app", "_match", "_max_fields", "_max_size", "_unmatched")
+    __slots__ = ("_app", "_hooked", "_match", "_max_fields", "_max_size", "_unmatched")
 
     def __init__(self, app: Application, settings: Settings | None = None) -> None:
         super().__init__(settings or settings_from({}, "WebHandler()"))
@@ -230,13 +242,14 @@ class WebHandler(AnsweringHandler[Request]):
         self._match = app.router.match
         self._max_size = app.client_max_size
         self._max_fields = app.client_max_fields
+        self._hooked = _has_prepare_receivers(app)
         self._unmatched: dict[tuple[Application, ...], Handler] = {}
 
     def make_request(self, exchange: Exchange) -> Request:
         """Return the request of an exchange, with the application's limits."""
         return Request(exchange, client_max_size=self._max_size, client_max_fields=self._max_fields)
 
-    def handle(self, request: Request, exchange: Exchange) -> Awaitable[StreamResponse]:
+    def handle(self, request: Request, exchange: Exchange) -> Awaitable[object]:
         """Return what to await for the response."""
         head = exchange.head
         if head.block.expect is None and exchange.refusal is None:
@@ -247,16 +260,17 @@ class WebHandler(AnsweringHandler[Request]):
             if match_info is not None:
                 match_info.add_app(self._app)
                 request._match_info = match_info
+                request._has_prepare_hook = self._hooked
                 lineage = match_info.lineage
                 return (lineage.composed or compose_lineage(lineage))(request)
         return self._handle_the_unusual(request, exchange)
 
-    async def _handle_the_unusual(self, request: Request, exchange: Exchange) -> StreamResponse:
+    async def _handle_the_unusual(self, request: Request, exchange: Exchange) -> object:
         """Handle what is refused, matches nothing, has to be awaited for a match, or expects something."""
         app = self._app
         if exchange.refusal is not None:
             self._log_refusal(request, exchange.refusal)
-            match_info = MatchInfoError(_refusal_error(exchange.refusal))
+            match_info: UrlMappingMatchInfo = MatchInfoError(_refusal_error(exchange.refusal))
         else:
             match_info = await app.router.resolve(request)
         match_info.add_app(app)
@@ -291,7 +305,7 @@ class BareHandler(AnsweringHandler[BaseRequest]):
         """Return what the request factory makes."""
         return self._request_factory(exchange)
 
-    async def handle(self, request: BaseRequest, exchange: Exchange) -> StreamResponse:
+    async def handle(self, request: BaseRequest, exchange: Exchange) -> object:
         """Call the handler."""
         if exchange.refusal is not None:
             self._log_refusal(request, exchange.refusal)

@@ -8,10 +8,6 @@ T = TypeVar("T")
 D = TypeVar("D")
 
 
-class NotAppKeyWarning(UserWarning):
-    """A str where a typed key would tell type checkers more."""
-
-
 class BaseKey(Generic[T]):
     """A key that is equal to itself only, with a name for people and a type for type checkers.
 
@@ -66,7 +62,7 @@ class NotAppKeyWarning(UserWarning):
 
 def _defining_module() -> str:
     """Return the name of the module whose code makes the key."""
-    frame = sys._getframe(1)  # noqa: SLF001 - the documented way to the caller; `inspect` only wraps it
+    frame = sys._getframe(1)  # the documented way to the caller; `inspect` only wraps it
     while frame.f_back is not None and frame.f_globals.get("__name__") in {__name__, "typing"}:
         frame = frame.f_back
     name: str = frame.f_globals.get("__name__", "<unknown>")

@@ -51,8 +51,8 @@ def compose(handler: Handler, apps: "tuple[Application, ...]") -> Handler:
 
 def _wrapped(around: Middleware, handler: Handler) -> Handler:
     # Partials of coroutine functions, because they cost no frame: a call makes the middleware's own coroutine.
-    inner: Callable[[Request], Any]  # Any: a plain function may return a response, or an awaitable of one
-    inner = partial(around, handler=handler) if _takes_handler(around) else _positional(around, handler)
+    call_around: Callable[..., Any] = around  # Any: a plain function may return a response, or an awaitable of one
+    inner = partial(call_around, handler=handler) if _takes_handler(around) else _positional(call_around, handler)
     if iscoroutinefunction(around) or iscoroutinefunction(getattr(around, "__call__", None)):  # noqa: B004 - the method
         return update_wrapper(inner, handler)
 
@@ -77,7 +77,7 @@ def _takes_handler(around: Middleware) -> bool:
     )
 
 
-def _positional(around: Middleware, handler: Handler) -> Handler:
+def _positional(around: Callable[..., Any], handler: Handler) -> Callable[["Request"], Any]:  # Any: see _wrapped
     return lambda request: around(request, handler)
 
 

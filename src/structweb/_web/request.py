@@ -46,6 +46,8 @@ class BaseRequest(State, RequestHeaders, RequestTarget):
     _content: StreamReader | None = None
     _read_bytes: bytes | None = None
     _over = False
+    # Whether `_prepare_hook` may have something to do.
+    _has_prepare_hook = False
 
     def __init__(self, exchange: "Exchange", *, client_max_size: int = 1024**2, client_max_fields: int = 1000) -> None:
         self._exchange = exchange
@@ -206,11 +208,6 @@ class BaseRequest(State, RequestHeaders, RequestTarget):
 
     # -- for whoever handles the request ---------------------------------------------------------------------------
 
-    @property
-    def _has_prepare_hook(self) -> bool:
-        """Whether `_prepare_hook` has anything to do."""
-        return False
-
     async def _prepare_hook(self, response: "StreamResponse") -> None:
         """Run what wants to see a response before its head is sent."""
 
@@ -226,6 +223,8 @@ class Request(BaseRequest):
 
     _match_info: "UrlMappingMatchInfo | None" = None
     _app: "Application | None" = None
+    # False once the handler of requests knows that no application on the way has a receiver.
+    _has_prepare_hook = True
 
     def __init__(
         self,
@@ -292,15 +291,6 @@ class Request(BaseRequest):
         )
         vars(copy).update(_match_info=self._match_info, _app=self._app)
         return copy
-
-    @property
-    def _has_prepare_hook(self) -> bool:
-        match_info = self._match_info
-        if match_info is not None:
-            for app in match_info.apps:
-                if app.on_response_prepare:
-                    return True
-        return False
 
     async def _prepare_hook(self, response: "StreamResponse") -> None:
         if self._match_info is not None:
