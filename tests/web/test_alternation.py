@@ -21,7 +21,7 @@ def first_of(paths, path):
     if found is None:
         return None
     value, groups = outcomes[found.lastindex]
-    return value, tuple(found.group(group) for group in groups[:-1])
+    return value, tuple(found.group(group) for group in groups)
 
 
 def test_equal_beginnings_are_written_once():

@@ -21,7 +21,7 @@ class Outcome(NamedTuple, Generic[T]):
     """What a match stands for."""
 
     value: T
-    #: The groups of the variables in order, and group 0: for two or more `Match.group` gives a tuple.
+    #: The groups of the variables, in order.
     groups: tuple[int, ...]
 
 
@@ -80,7 +80,7 @@ class Alternation(Generic[T]):
         follow = []
         if node.end is not None:
             self._groups += 1
-            self._outcomes[self._groups] = Outcome(node.end, (*groups, 0))
+            self._outcomes[self._groups] = Outcome(node.end, groups)
             follow.append("()")
         if node.branches:
             follow.append("/" + self._write(node, groups))

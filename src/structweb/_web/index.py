@@ -7,9 +7,9 @@ paths with variables of one bucket, for one method, are joined into one regular 
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple, final
+from typing import NamedTuple, TypeAlias, final
 
-from structweb._web.alternation import Alternation, Outcome
+from structweb._web.alternation import Alternation
 from structweb._web.matching import UrlMappingMatchInfo
 from structweb._web.patterns import PathTemplate, literal_segments
 from structweb._web.resources import AbstractResource, DynamicResource, PlainResource
@@ -17,12 +17,15 @@ from structweb._web.routes import METH_ANY, ResourceRoute
 from structweb._web.subapps import MatchedSubAppResource, PrefixedSubAppResource
 from structweb._wire.urlpath import decode_path, decode_value
 
+#: A route and the names of its variables.
+Named: TypeAlias = tuple[ResourceRoute, tuple[str, ...]]
+
 
 class Found(NamedTuple):
-    """What an alternative of a joined expression leads to."""
+    """What a match of a joined expression leads to: a route, and the groups of the values by name."""
 
     route: ResourceRoute
-    names: tuple[str, ...]
+    values: tuple[tuple[str, int], ...]
 
 
 @final
@@ -31,7 +34,7 @@ class Joined(NamedTuple):
 
     fullmatch: Callable[[str], re.Match[str] | None]
     #: By `Match.lastindex`.
-    outcomes: dict[int | None, Outcome[Found]]
+    outcomes: dict[int | None, Found]
 
 
 @final
@@ -62,13 +65,13 @@ class Bucket:
 
     def _steps(self, method: str) -> list[Joined | Handed]:
         steps: list[Joined | Handed] = []
-        together = Alternation[Found]()
+        together = Alternation[Named]()
         for resource in self.resources:
             # Subclasses may have their own idea of a match: these have to be exactly what they seem.
             if type(resource) is PlainResource:
                 route = None if resource in self.settled else resource.route_for(method)
                 if route is not None:
-                    together.add(literal_segments(resource.safe_path), Found(route, ()))
+                    together.add(literal_segments(resource.safe_path), (route, ()))
                 continue
             if type(resource) is DynamicResource:
                 route = resource.route_for(method)
@@ -76,7 +79,7 @@ class Bucket:
                 if route is None:
                     continue
                 if template.segments is not None:
-                    together.add(template.segments, Found(route, template.names))
+                    together.add(template.segments, (route, template.names))
                     continue
                 step: Joined | Handed = _alone(template, route)
             elif type(resource) is PrefixedSubAppResource:
@@ -85,7 +88,7 @@ class Bucket:
                 step = Handed(None)
             if together:
                 steps.append(_joined(together))
-                together = Alternation[Found]()
+                together = Alternation[Named]()
             steps.append(step)
         if together:
             steps.append(_joined(together))
@@ -132,9 +135,10 @@ class ResourceIndex:
                         return None if step.match is None else step.match(method, path)
                     found = step.fullmatch(path)
                     if found is not None:
-                        (route, names), groups = step.outcomes[found.lastindex]
+                        route, values = step.outcomes[found.lastindex]
                         match_info = UrlMappingMatchInfo((), route)
-                        for name, value in zip(names, found.group(*groups), strict=False):
+                        for name, group in values:
+                            value = found[group]
                             if value is not None:
                                 match_info[name] = decode_value(value) if "%" in value else value
                         return match_info
@@ -183,13 +187,19 @@ def _may_take(resource: AbstractResource, path: str) -> bool:
     return type(resource) is not DynamicResource or resource.template.match(path) is not None
 
 
-def _joined(alternation: Alternation[Found]) -> Joined:
+def _joined(alternation: Alternation[Named]) -> Joined:
     pattern, outcomes = alternation.compile()
-    return Joined(pattern.fullmatch, outcomes)
+    return Joined(
+        pattern.fullmatch,
+        {
+            end: Found(route, tuple(zip(names, groups, strict=True)))
+            for end, ((route, names), groups) in outcomes.items()
+        },
+    )
 
 
 def _alone(template: PathTemplate, route: ResourceRoute) -> Joined:
     """Return the step for an expression with groups of its own; named ones among them are values, too."""
-    groups = template.pattern.groupindex
-    outcome = Outcome(Found(route, tuple(groups)), (*groups.values(), 0))
-    return Joined(re.compile(f"(?:{template.pattern.pattern})()").fullmatch, {template.pattern.groups + 1: outcome})
+    pattern = template.pattern
+    found = Found(route, tuple(pattern.groupindex.items()))
+    return Joined(re.compile(f"(?:{pattern.pattern})()").fullmatch, {pattern.groups + 1: found})
