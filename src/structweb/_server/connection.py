@@ -3,8 +3,6 @@
 import logging
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
-from email.utils import formatdate
-from time import time
 from typing import Final, Protocol
 
 import anyio
@@ -19,7 +17,6 @@ from structweb._server.upgrade import UpgradedStream
 from structweb._wire.events import Refusal
 from structweb._wire.http1 import Http1
 from structweb._wire.limits import Phase
-from structweb._wire.reply import ReplyHead
 
 logger = logging.getLogger("structweb.server")
 
@@ -68,20 +65,6 @@ async def serve_connection(opener: Opener, server: Owner) -> None:
             server.connections.discard(connection)
             connection.abort()
             connection.phase = Phase.CLOSED
-
-
-class _Stamp:
-    """The Date and Server lines, made once a second."""
-
-    __slots__ = ("line", "second", "server")
-
-    def __init__(self) -> None:
-        self.second = 0
-        self.server: str | None = None
-        self.line = b""
-
-
-_stamp = _Stamp()
 
 
 class Connection:
@@ -143,21 +126,24 @@ class Connection:
         handler = server.handler
         base = copy_context()
         in_a_row = 0
+        phase: Phase | None = Phase.IDLE  # None: a head may be here already
         while True:
+            if phase is not None:
+                if server.closing:
+                    break
+                self.phase = phase
+                data = await transport.receive()
+                if not data:
+                    break
+                in_a_row = 0
+                wire.feed(data)
             try:
                 head = wire.next_head()
             except Refusal as refusal:
                 await self._refuse(refusal)
                 break
             if head is None:
-                if server.closing:
-                    break
-                self.phase = Phase.HEAD if wire.head_started else Phase.IDLE
-                data = await transport.receive()
-                if not data:
-                    break
-                in_a_row = 0
-                wire.feed(data)
+                phase = Phase.HEAD if wire.head_started else Phase.IDLE
                 continue
             server.requests_count += 1
             self.exchange = exchange = Exchange(self, head)
@@ -174,7 +160,7 @@ class Connection:
             if not exchange.keep_alive:
                 break
             del exchange, head
-            wire.next_cycle()
+            phase = None if wire.next_cycle() else Phase.IDLE
             self.deadline = None
             in_a_row += 1
             if in_a_row >= _FAIR_SHARE:
@@ -229,21 +215,10 @@ class Connection:
 
         Not when the peer still waits for 100 Continue: whether its body follows cannot be known.
         """
+        if exchange.head.block.expect is None or exchange.continued:
+            return True
         wire = self.wire
-        return wire.body_done or exchange.head.block.expect is None or exchange.continued or wire.buffered > 0
-
-    def stamp(self, reply: ReplyHead) -> bytes:
-        """Return the Date and Server lines that `reply` does not have itself."""
-        name = self.config.server_header
-        now = int(time())
-        if now != _stamp.second or _stamp.server != name:
-            server = "" if name is None else f"Server: {name}\r\n"
-            _stamp.second, _stamp.server = now, name
-            _stamp.line = f"Date: {formatdate(now, usegmt=True)}\r\n{server}".encode("latin-1")
-        if not reply.date and not reply.server:
-            return _stamp.line
-        date, _, server_line = _stamp.line.partition(b"\r\n")
-        return (b"" if reply.date else date + b"\r\n") + (b"" if reply.server else server_line)
+        return wire.body_done or wire.buffered > 0
 
     def hand_over(self) -> UpgradedStream:
         """Give the connection away as a byte stream; HTTP is over."""

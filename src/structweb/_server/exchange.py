@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from structweb._server.body import Body
+from structweb._server.stamp import missing_stamp
+from structweb._server.stamp import stamp as date_and_server
 from structweb._server.upgrade import UpgradedStream
 from structweb._wire.events import Head, HeaderBlock, HttpVersion10, HttpVersion11, Refusal
 from structweb._wire.reply import (
@@ -36,6 +38,8 @@ Bytes = bytes | bytearray | memoryview
 _ONE_PIECE: Final = 65536
 # A handler that writes without ever waiting gives way to other tasks after this many bytes.
 _FAIR_SHARE: Final = 262144
+# Methods whose answers have no body though their status has one.
+_SPECIAL: Final = frozenset({"HEAD", "CONNECT"})
 _NO_FIELDS: Final = HeaderBlock(())
 
 #: What client-side departure before any response reads in the access log, as in nginx.
@@ -180,12 +184,35 @@ class Exchange:
         head = self.head
         reply = reply_head(head.version, status, reason, fields)
         length = body.nbytes if body.__class__ is memoryview else len(body)  # type: ignore[union-attr]
+        connection = self._connection
+        transport = connection.transport
+        if (
+            reply.plain
+            and stamp
+            and length <= _ONE_PIECE
+            and self.keep_alive
+            and head.version is HttpVersion11
+            and head.method not in _SPECIAL
+            and head.block.expect is None
+            and self.stage is Stage.OPEN
+            and not connection.server.closing
+            and connection.config.express
+        ):
+            # The express lane of responses: the same bytes as below, in one step.
+            lines = date_and_server(connection.config.server_header)
+            data = b"%bContent-Length: %d\r\n%b\r\n%b" % (reply.data, length, lines, body)
+            self._status = status
+            self.stage = Stage.FINISHED
+            self.bytes_sent = len(data)
+            transport.write(data)
+            if transport.congested:
+                await connection.drain()
+            return
         size_line = size_of_complete(head.method, status, reply, length)
         if bodiless(head.method, status):
             body = b""
         data = self._open(reply, status, size_line, stamp=stamp)
         self.stage = Stage.FINISHED
-        transport = self._connection.transport
         if length <= _ONE_PIECE:
             data = data + body
             transport.write(data)
@@ -196,7 +223,7 @@ class Exchange:
                 transport.write(bytes(body))
             self.bytes_sent = len(data) + len(body)
         if transport.congested:
-            await self._connection.drain()
+            await connection.drain()
 
     async def start(
         self,
@@ -292,7 +319,7 @@ class Exchange:
             option = b"" if self.keep_alive else b"Connection: close\r\n"
         else:
             option = b"Connection: keep-alive\r\n" if self.keep_alive else b""
-        stamps = connection.stamp(reply) if stamp else b""
+        stamps = missing_stamp(reply, connection.config.server_header) if stamp else b""
         return b"%b%b%b%b\r\n" % (reply.data, size_line, stamps, option)
 
     async def _send(self, data: bytes) -> None:

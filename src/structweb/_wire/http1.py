@@ -212,8 +212,8 @@ class Http1:
             self._stage = _Stage.DONE
         return piece
 
-    def next_cycle(self) -> None:
-        """Forget the finished message; bytes behind it begin the next one.  `body_done` must be True."""
+    def next_cycle(self) -> bool:
+        """Forget the finished message; return whether bytes of a next one are here.  `body_done` must be True."""
         if self._stage is not _Stage.DONE:
             self._misused("next_cycle", _Stage.DONE)
         self._stage = _Stage.HEAD
@@ -221,6 +221,7 @@ class Http1:
         if type(self._data) is bytearray:
             self._data = bytes(memoryview(self._data)[self._start :])
             self._start = 0
+        return len(self._data) > self._start
 
     def rest(self) -> None:
         """Forget what only makes a busy connection faster; call it for one that has been idle for a while."""

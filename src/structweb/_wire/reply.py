@@ -45,7 +45,7 @@ class ReplyHead:
     Tells which of the fields that the server fills in were given.
     """
 
-    __slots__ = ("chunked", "close", "connection", "data", "date", "length", "server")
+    __slots__ = ("chunked", "close", "connection", "data", "date", "length", "plain", "server")
 
     data: bytes
     #: The given Content-Length, or None.
@@ -57,6 +57,8 @@ class ReplyHead:
     #: Whether Connection was given, and whether it lists ``close``.
     connection: bool
     close: bool
+    #: Whether the status has a body, and none of the fields above was given: all that is missing is known beforehand.
+    plain: bool
 
     def __init__(self, minor: int, status: int, reason: str, fields: Fields) -> None:
         if not 100 <= status <= 999:
@@ -74,6 +76,8 @@ class ReplyHead:
             self._note(name.lower(), value)
             lines.append(f"{name}: {value}\r\n")
         self.data = "".join(lines).encode("utf-8", "surrogateescape")
+        given = self.length is not None or self.chunked or self.date or self.server or self.connection
+        self.plain = not given and status >= 200 and status not in (204, 304)
 
     def _note(self, name: str, value: str) -> None:
         """Remember a field that has a say in the framing; refuse one that would contradict it."""
