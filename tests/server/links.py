@@ -223,7 +223,7 @@ async def open_link(kind: str, folder: Path, config: ServerConfig = CONFIG) -> A
 async def settled(condition: Callable[[], bool]) -> None:
     """Let the loop run until `condition` holds.  Fails after ten seconds."""
     with anyio.fail_after(10):
-        while not condition():
+        while not condition():  # noqa: ASYNC110  (a condition of the kernel's, which sets no event)
             await anyio.sleep(0.001)
 
 

@@ -38,7 +38,7 @@ class Sequencer:
         if position in self._claimed:
             raise ValueError(f"position {position} has been used already; each block needs a number of its own")
         self._claimed.add(position)
-        if position > 0:
+        if position > 0 and not self._broken:
             await self._wait(position)
         if self._broken:
             raise SequenceBrokenError(f"block {position} cannot run: the wait of another block was cancelled")

@@ -93,18 +93,24 @@ async def handshake(transport: Transport, context: ssl.SSLContext, timeout: floa
     told), ConnectionError for one that left.
     """
     codec = TlsCodec(context)
+    with anyio.move_on_after(timeout):
+        await _shake_hands(transport, codec)
+        return codec
+    raise TimeoutError(f"the TLS handshake took longer than {timeout} seconds")
+
+
+async def _shake_hands(transport: Transport, codec: TlsCodec) -> None:
     data = b""
-    with anyio.fail_after(timeout):
-        while True:
-            try:
-                done = codec.handshake(data)
-            finally:
-                if reply := codec.outgoing():
-                    transport.write(reply)
-            if done:
-                return codec
-            if transport.congested:
-                await transport.drain()
-            data = await transport.receive()
-            if not data:
-                raise ConnectionResetError("the peer left during the TLS handshake")
+    while True:
+        try:
+            done = codec.handshake(data)
+        finally:
+            if reply := codec.outgoing():
+                transport.write(reply)
+        if done:
+            return
+        if transport.congested:
+            await transport.drain()
+        data = await transport.receive()
+        if not data:
+            raise ConnectionResetError("the peer left during the TLS handshake")
