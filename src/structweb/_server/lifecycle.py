@@ -211,6 +211,7 @@ class Engine:
         async def opener(group: TaskGroup) -> Transport:
             return wrap_stream(stream, self.config, group)
 
+        where = f"peer {stream.extra(SocketAttribute.remote_address, stream)}"  # a closed stream may not know any more
         try:
             with scope:
                 try:
@@ -220,7 +221,7 @@ class Engine:
         except GeneratorExit:
             raise
         except BaseException as error:  # noqa: BLE001 - the firewall: contain() sorts them
-            self._contain(error, f"peer {stream.extra(SocketAttribute.remote_address, stream)}")
+            self._contain(error, where)
         finally:
             done.set()
             self._live -= 1
