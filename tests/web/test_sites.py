@@ -54,16 +54,12 @@ async def test_tcp_on_all_interfaces_has_one_port(runner: web.AppRunner):
         assert (await ask(address)).status == 200
 
 
-def test_tcp_default_ports_and_names(anyio_backend):
-    async def main() -> None:
-        async with web.AppRunner(web.Application()) as runner:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            assert web.TCPSite(runner).name == "http://0.0.0.0:8080"
-            assert web.TCPSite(runner, "").name == "http://0.0.0.0:8080"
-            assert web.TCPSite(runner, "::1", 80).name == "http://[::1]:80"
-            assert web.TCPSite(runner, "example.org", ssl_context=context).name == "https://example.org:8443"
-
-    anyio.run(main, backend=anyio_backend[0], backend_options=anyio_backend[1])
+async def test_tcp_default_ports_and_names(runner: web.AppRunner):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    assert web.TCPSite(runner).name == "http://0.0.0.0:8080"
+    assert web.TCPSite(runner, "").name == "http://0.0.0.0:8080"
+    assert web.TCPSite(runner, "::1", 80).name == "http://[::1]:80"
+    assert web.TCPSite(runner, "example.org", ssl_context=context).name == "https://example.org:8443"
 
 
 async def test_a_taken_port_names_itself_and_leaves_nothing(runner: web.AppRunner):

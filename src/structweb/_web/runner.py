@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import TaskStatus
 
 from structweb._server.accept import Listening
@@ -64,10 +65,12 @@ class BaseRunner(ABC):
         self._sites: list[BaseSite] = []
         self._report: ShutdownReport | None = None
         self._stack = AsyncExitStack()
-        # From the outside in.  Around everything: cancelled to end it all at once.
-        self._whole = anyio.CancelScope()
-        # Around the code between set-up and clean-up: cancelled by the first signal.
+        # Around the application and its connections.  While they live it is a shield: what cancels the task from
+        # outside ends the body alone, and requests under way can finish.  Cancelled itself, it ends everything.
+        self._shelter = anyio.CancelScope()
+        # Around the code between set-up and clean-up.
         self._body = anyio.CancelScope()
+        self._interrupted = False
 
     @property
     def server(self) -> Server | None:
@@ -116,9 +119,10 @@ class BaseRunner(ABC):
         """
         if self._state in (State.NEW, State.CLOSED):
             return
-        signalled = self._body.cancel_called and isinstance(sys.exception(), anyio.get_cancelled_exc_class())
-        await self._close(None)
-        if signalled:
+        exc = sys.exception()
+        cancellation = exc if isinstance(exc, anyio.get_cancelled_exc_class()) else None
+        # Unlike the end of an `async with` block, it cannot end what goes on around it: something has to replace that.
+        if await self._close(cancellation) and cancellation is not None:
             raise GracefulExit
 
     async def run(self, *, task_status: TaskStatus[Self] = anyio.TASK_STATUS_IGNORED) -> None:
@@ -148,17 +152,29 @@ class BaseRunner(ABC):
 
     async def _open(self) -> None:
         stack = self._stack
-        stack.enter_context(self._whole)
+        sentries = await stack.enter_async_context(_Aside(anyio.create_task_group()))
+        stack.callback(sentries.cancel_scope.cancel)
+        sentries.start_soon(self._relay_cancellation)
         if self._handle_signals:
-            signals = await stack.enter_async_context(_Aside(anyio.create_task_group()))
-            stack.callback(signals.cancel_scope.cancel)
-            await signals.start(open_signals, self._end_gracefully, self._end_at_once)
+            await sentries.start(open_signals, self._end_gracefully, self._end_at_once)
+        stack.enter_context(self._shelter)
         await stack.enter_async_context(self._lifespan())
+        self._shelter.shield = True
+        stack.callback(setattr, self._shelter, "shield", False)  # a lifespan has a shield and a limit of its own
         server = self._make_server()
         await stack.enter_async_context(_Aside(server))
         self._server = server
         stack.push_async_exit(self._drain)
         stack.enter_context(self._body)
+
+    async def _relay_cancellation(self) -> None:
+        """Wait outside the shelter for a cancellation of the task, and let it reach the body."""
+        try:
+            await anyio.sleep_forever()
+        finally:
+            if self._state is State.RUNNING:
+                self._interrupted = True
+                self._body.cancel("cancelled from outside")
 
     async def _close(self, exc: BaseException | None) -> bool:
         """Leave everything in reverse; tell whether `exc` ends here."""
@@ -173,9 +189,9 @@ class BaseRunner(ABC):
         return await self._leave(exc)
 
     async def _leave(self, exc: BaseException | None) -> bool:
+        traceback = None if exc is None else exc.__traceback__
         try:
-            traceback = exc.__traceback__ if exc else None
-            return bool(await self._stack.__aexit__(type(exc) if exc else None, exc, traceback))
+            ended = bool(await self._stack.__aexit__(None if exc is None else type(exc), exc, traceback))
         except BaseExceptionGroup as group:
             error = sole(group)
             if error is group or group is exc:
@@ -185,6 +201,9 @@ class BaseRunner(ABC):
             self._state = State.CLOSED
             self._server = None
             self._sites.clear()
+        if self._interrupted:
+            await anyio.lowlevel.checkpoint_if_cancelled()  # the body was not left, it was cancelled, and so is the task
+        return ended
 
     async def _drain(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
@@ -198,11 +217,11 @@ class BaseRunner(ABC):
         if self._state is State.RUNNING:
             self._body.cancel("signal")
         else:
-            self._whole.cancel("signal")
+            self._shelter.cancel("signal")
 
     def _end_at_once(self) -> None:
         """Take the second signal: nothing is waited for any more."""
-        self._whole.cancel("second signal")
+        self._shelter.cancel("second signal")
         if self._server is not None:
             self._server.engine.hurry()
 

@@ -5,7 +5,7 @@ import socket
 import ssl
 import warnings
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Self
 
 from structweb._server.accept import Listening
 from structweb._server.listeners import BACKLOG, Listener, adopt_socket, open_tcp, open_unix, socket_url
@@ -192,7 +192,8 @@ class SockSite(BaseSite):
 class NamedPipeSite(BaseSite):
     """Is here for its name only: making one raises NotImplementedError."""
 
-    def __init__(self, runner: "BaseRunner", path: str, *, shutdown_timeout: float | None = None) -> NoReturn:
+    def __new__(cls, runner: "BaseRunner", path: str, *, shutdown_timeout: float | None = None) -> Self:
+        """Raise NotImplementedError."""
         raise NotImplementedError(
             f"cannot listen on the named pipe {path!r}: Windows named pipes exist in asyncio's proactor loop only, "
             "and structweb serves sockets on asyncio and trio alike; use a TCPSite on localhost"
