@@ -221,7 +221,10 @@ class AsyncioTransport(Transport, asyncio.BufferedProtocol):
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:  # Any: each name has its own type
         """Return what the loop knows, else `default`."""
-        return self._transport.get_extra_info(name, default)
+        try:
+            return self._transport.get_extra_info(name, default)
+        except AttributeError:
+            return default  # uvloop asks its socket, which is gone once the transport has closed
 
 
 class AsyncioTlsTransport(AsyncioTransport):
