@@ -9,7 +9,7 @@ import pytest
 
 from structweb._server.config import ServerConfig
 from structweb._server.transport import open_transport
-from structweb._wire.limits import Timeouts
+from structweb._wire.limits import Limits, Timeouts
 from tests.server.links import (
     CONFIG,
     KINDS,
@@ -153,3 +153,16 @@ async def test_an_open_that_is_cancelled_closes_the_socket(tmp_path: Path) -> No
             await open_transport(server, CONFIG, ssl_context=server_context(), task_group=tasks)
     await settled(lambda: server.fileno() < 0)
     client.close()
+
+
+async def test_a_big_budget_is_handed_out_in_bounded_pieces(tmp_path: Path) -> None:
+    config = ServerConfig(limits=Limits(read_ahead=1_000_000))
+    async with open_link("tcp", tmp_path, config) as link:
+        link.transport.watch(lambda: None)
+        await link.peer.send(bytes(600_000))
+        await link.peer.half_close()
+        sizes = []
+        while data := await link.transport.receive():
+            sizes.append(len(data))
+        assert sum(sizes) == 600_000
+        assert max(sizes) <= 262144

@@ -65,11 +65,8 @@ class TlsCodec:
 
     def encrypt(self, data: bytes) -> bytes:
         """Return `data` as TLS records.  Raises ssl.SSLError when the connection broke."""
-        sent = self.tls.write(data) if data else 0
-        if sent < len(data):  # a record at a time
-            rest = memoryview(data)[sent:]
-            while rest:
-                rest = rest[self.tls.write(rest) :]
+        if data:
+            self.tls.write(data)  # all of it: memory takes any amount
         return self._outgoing.read()
 
     def farewell(self) -> bytes:
