@@ -10,6 +10,7 @@ from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
 from structweb._server.config import ServerConfig
+from structweb._server.crew import Crew
 from structweb._server.exchange import Exchange, ExchangeHandler, Stage
 from structweb._server.isolation import run_isolated
 from structweb._server.transport.base import Transport
@@ -33,9 +34,11 @@ class Owner(Protocol):
     #: Set once the server shuts down: the exchange under way is the last one.
     closing: bool
     requests_count: int
+    #: Where the tasks of a connection run; the connection joins them.
+    tasks: TaskGroup
 
 
-Opener = Callable[[TaskGroup], Awaitable[Transport]]
+Opener = Callable[[Crew], Awaitable[Transport]]
 
 
 async def serve_connection(opener: Opener, server: Owner) -> None:
@@ -44,12 +47,13 @@ async def serve_connection(opener: Opener, server: Owner) -> None:
     A peer that cannot be served (a failed TLS handshake, a reset) is a debug record.  What else a handler lets
     out is raised: the firewall around the connection logs it.
     """
-    async with anyio.create_task_group() as group:
-        connection = Connection(server, group.cancel_scope)
+    with anyio.CancelScope() as scope:
+        crew = Crew(server.tasks, scope)
+        connection = Connection(server, scope)
         server.connections.add(connection)
         try:
             try:
-                connection.transport = await opener(group)
+                connection.transport = await opener(crew)
             except (OSError, TimeoutError) as exc:
                 logger.debug("Connection could not be opened: %r", exc)
                 return
@@ -65,6 +69,8 @@ async def serve_connection(opener: Opener, server: Owner) -> None:
             server.connections.discard(connection)
             connection.abort()
             connection.phase = Phase.CLOSED
+            if crew.needed:
+                await crew.dismiss()
 
 
 class Connection:

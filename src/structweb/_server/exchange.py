@@ -183,7 +183,7 @@ class Exchange:
         """
         head = self.head
         reply = reply_head(head.version, status, reason, fields)
-        length = body.nbytes if body.__class__ is memoryview else len(body)  # type: ignore[union-attr]
+        length = body.nbytes if body.__class__ is memoryview else len(body)
         connection = self._connection
         transport = connection.transport
         if (
@@ -200,7 +200,7 @@ class Exchange:
         ):
             # The express lane of responses: the same bytes as below, in one step.
             lines = date_and_server(connection.config.server_header)
-            data = b"%bContent-Length: %d\r\n%b\r\n%b" % (reply.data, length, lines, body)
+            data = b"%bContent-Length: %d\r\n%b\r\n%b" % (reply.data, length, lines, body)  # type: ignore[str-format]  # %b takes all bytes-like objects
             self._status = status
             self.stage = Stage.FINISHED
             self.bytes_sent = len(data)
@@ -263,7 +263,7 @@ class Exchange:
         if self.stage is not Stage.STARTED:
             raise RuntimeError(f"cannot write: the response is {self.stage.value}, expected started")
         if data.__class__ is memoryview:
-            data = data.cast("B")  # type: ignore[union-attr]
+            data = data.cast("B")
         size = len(data)
         if self._framing is Framing.NONE or not size:
             self._since_yield += size + 1

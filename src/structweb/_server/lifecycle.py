@@ -16,6 +16,7 @@ from anyio.abc import ByteStream, SocketAttribute, TaskGroup
 from structweb._server.accept import Listening
 from structweb._server.config import ServerConfig
 from structweb._server.connection import Connection, serve_connection
+from structweb._server.crew import Crew
 from structweb._server.exchange import ExchangeHandler
 from structweb._server.firewall import contain, unwrapped
 from structweb._server.listeners import Listener
@@ -66,6 +67,8 @@ class Engine:
     closing: bool
     #: Requests taken so far.
     requests_count: int
+    #: Where connections and their tasks run, from entering to leaving.
+    tasks: TaskGroup
     #: What the shutdown did, once it is over.
     report: ShutdownReport | None
 
@@ -97,7 +100,7 @@ class Engine:
         self._stack = AsyncExitStack()
         self._services: TaskGroup = await self._stack.enter_async_context(anyio.create_task_group())
         self._stack.callback(self._end_services)
-        self._guests: TaskGroup = await self._stack.enter_async_context(anyio.create_task_group())
+        self.tasks = await self._stack.enter_async_context(anyio.create_task_group())
         self._services.start_soon(reap, self.connections, name="structweb reaper")
         self._stage = Stage.OPEN
         return self
@@ -114,7 +117,7 @@ class Engine:
         self._close_doors()
         self._strike("server left")
         self._abort()
-        self._guests.cancel_scope.cancel()
+        self.tasks.cancel_scope.cancel()
         self._stage = Stage.LEFT
         if self._live:
             self._services.start_soon(self._name_the_stubborn, name="structweb farewell")
@@ -160,14 +163,14 @@ class Engine:
     def _admit(self, ssl_context: ssl.SSLContext | None, sock: socket.socket, peer: Any) -> None:
         """Start the task of an accepted connection.  Any: an address has its family's type."""
         self._live += 1
-        self._guests.start_soon(self._serve_socket, sock, peer, ssl_context, name="structweb connection")
+        self.tasks.start_soon(self._serve_socket, sock, peer, ssl_context, name="structweb connection")
 
     async def _serve_socket(self, sock: socket.socket, peer: Any, ssl_context: ssl.SSLContext | None) -> None:
         """Serve an accepted connection to its end.  Any: an address has its family's type."""
 
-        async def opener(group: TaskGroup) -> Transport:
+        async def opener(crew: Crew) -> Transport:
             try:
-                return await open_transport(sock, self.config, ssl_context=ssl_context, task_group=group)
+                return await open_transport(sock, self.config, ssl_context=ssl_context, task_group=crew)
             except BaseException:
                 sock.close()
                 raise
@@ -177,7 +180,7 @@ class Engine:
                 sock.close()  # taken in the moment before the doors closed
             else:
                 await serve_connection(opener, self)
-        except GeneratorExit:
+        except GeneratorExit:  # pragma: no cover - collected unfinished, after its loop has closed
             raise
         except BaseException as error:  # noqa: BLE001 - the firewall: contain() sorts them
             self._contain(error, f"peer {peer}")
@@ -199,7 +202,7 @@ class Engine:
             return
         scope, done = anyio.CancelScope(), anyio.Event()
         self._live += 1
-        self._guests.start_soon(self._serve_ready, stream, scope, done, name="structweb connection")
+        self.tasks.start_soon(self._serve_ready, stream, scope, done, name="structweb connection")
         try:
             await done.wait()
         finally:
@@ -208,8 +211,8 @@ class Engine:
     async def _serve_ready(self, stream: ByteStream, scope: anyio.CancelScope, done: anyio.Event) -> None:
         """Serve a stream under `scope`, and set `done` at the end."""
 
-        async def opener(group: TaskGroup) -> Transport:
-            return wrap_stream(stream, self.config, group)
+        async def opener(crew: Crew) -> Transport:
+            return wrap_stream(stream, self.config, crew)
 
         where = f"peer {stream.extra(SocketAttribute.remote_address, stream)}"  # a closed stream may not know any more
         try:
@@ -218,7 +221,7 @@ class Engine:
                     await serve_connection(opener, self)
                 finally:
                     await anyio.aclose_forcefully(stream)  # abort() cannot: not every stream closes without an await
-        except GeneratorExit:
+        except GeneratorExit:  # pragma: no cover - collected unfinished, after its loop has closed
             raise
         except BaseException as error:  # noqa: BLE001 - the firewall: contain() sorts them
             self._contain(error, where)
@@ -275,9 +278,9 @@ class Engine:
 
     async def _shut_down(self, timeout: float, on_shutdown: Callable[[], Awaitable[object]] | None) -> ShutdownReport:
         start = anyio.current_time()
+        self._close_doors()
         for listening in self.listenings:
             await listening.stop()
-        self._close_doors()
         busy = {guest: guest.describe() for guest in self.connections if guest.phase not in _QUIET}
         busy.update(self._struck)
         idle = len(self.connections.difference(busy))

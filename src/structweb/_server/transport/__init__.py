@@ -4,10 +4,8 @@ import socket
 import ssl
 import sys
 
-from anyio.abc import TaskGroup
-
 from structweb._server.config import ServerConfig
-from structweb._server.transport.base import Transport
+from structweb._server.transport.base import TaskStarter, Transport
 from structweb._server.transport.stream import wrap_stream
 
 __all__ = ["Transport", "open_transport", "wrap_stream"]
@@ -18,7 +16,7 @@ async def open_transport(
     config: ServerConfig,
     *,
     ssl_context: ssl.SSLContext | None = None,
-    task_group: TaskGroup,
+    task_group: TaskStarter,
 ) -> Transport:
     """Return a transport over an accepted socket, on the backend that runs, with TLS if a context is given.
 

@@ -2,9 +2,9 @@
 
 import ssl
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol, TypeVarTuple, Unpack
 
 
 class Inbound(Enum):
@@ -27,6 +27,18 @@ class Inbound(Enum):
                 raise ConnectionAbortedError("cannot receive: this side has closed the connection")
             case _:
                 return b""
+
+
+Ts = TypeVarTuple("Ts")
+
+
+class TaskStarter(Protocol):
+    """What starts a transport's watcher, and joins it: a task group, or a connection's crew."""
+
+    def start_soon(
+        self, func: Callable[[Unpack[Ts]], Coroutine[Any, Any, object]], *args: *Ts, name: object = None
+    ) -> object:
+        """Start `func(*args)` as a task."""
 
 
 class Transport(ABC):
@@ -59,7 +71,10 @@ class Transport(ABC):
 
     @abstractmethod
     async def drain(self) -> None:
-        """Wait until the peer has taken enough for another write.  Raises ConnectionError when it is gone."""
+        """Wait until the peer has taken enough for another write.  Raises ConnectionError when it is gone.
+
+        What is left then goes out by itself, so the end of a response needs no wait beyond this one.
+        """
 
     @abstractmethod
     def unsent(self) -> int:
@@ -71,7 +86,7 @@ class Transport(ABC):
 
         Reads ahead, at most the read-ahead budget; past it the peer is held back by TCP and a FIN is not seen.
         If the peer is gone already, `gone` is called before `watch` returns.  Replaces an earlier watch.
-        What has happened is told by `ended`.
+        What has happened is told by `ended`.  Our own `aclose` and `abort` forget the callback.
         """
 
     @property
@@ -96,7 +111,11 @@ class Transport(ABC):
 
     @abstractmethod
     def abort(self) -> None:
-        """Close at once and drop what is unsent.  Never waits, never raises, idempotent."""
+        """Close at once and drop what is unsent.  Never waits, never raises, idempotent.
+
+        Wakes who receives or drains, with ConnectionAbortedError.  TCP peers whose bytes are dropped get a RST,
+        so that they cannot take what they have for everything.
+        """
 
     @abstractmethod
     def get_extra_info(self, name: str, default: Any = None) -> Any:  # Any: each name has its own type, as in asyncio

@@ -11,10 +11,9 @@ from enum import Enum
 from typing import Any, Final
 
 import anyio
-from anyio.abc import TaskGroup
 
 from structweb._server.config import ServerConfig
-from structweb._server.transport.base import Inbound, Transport
+from structweb._server.transport.base import Inbound, TaskStarter, Transport
 
 #: Bytes asked for in one read.
 READ_SIZE: Final = 65536
@@ -50,7 +49,7 @@ class PullTransport(Transport):
     #: What makes an event; a transport of one backend names that backend's own, which is cheaper.
     _event: Callable[[], Any] = anyio.Event  # Any: anyio's and trio's events have no type in common
 
-    def __init__(self, config: ServerConfig, tasks: TaskGroup) -> None:
+    def __init__(self, config: ServerConfig, tasks: TaskStarter) -> None:
         self._budget = max(1, config.limits.read_ahead)
         self._tasks = tasks
         self._ahead = b""

@@ -4,11 +4,11 @@ from contextlib import suppress
 from typing import Any, Final
 
 import anyio
-from anyio.abc import ByteStream, SocketAttribute, TaskGroup
+from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.tls import TLSAttribute
 
 from structweb._server.config import ServerConfig
-from structweb._server.transport.base import Inbound, tls_info
+from structweb._server.transport.base import Inbound, TaskStarter, tls_info
 from structweb._server.transport.pull import READ_SIZE, PullTransport
 
 #: What a stream raises when its peer is gone, or when it has been closed.
@@ -26,7 +26,7 @@ class StreamTransport(PullTransport):
 
     __slots__ = ("_pulling", "_sending", "_stream", "_unsent", "_write_failure", "congested")
 
-    def __init__(self, stream: ByteStream, config: ServerConfig, tasks: TaskGroup) -> None:
+    def __init__(self, stream: ByteStream, config: ServerConfig, tasks: TaskStarter) -> None:
         super().__init__(config, tasks)
         self._stream = stream
         self._pulling: anyio.CancelScope | None = None
@@ -117,6 +117,6 @@ class StreamTransport(PullTransport):
         return default if tls is None else tls_info(tls, name, default)
 
 
-def wrap_stream(stream: ByteStream, config: ServerConfig, task_group: TaskGroup) -> StreamTransport:
+def wrap_stream(stream: ByteStream, config: ServerConfig, task_group: TaskStarter) -> StreamTransport:
     """Return a transport over `stream`; its watcher, if one is ever needed, runs in `task_group`."""
     return StreamTransport(stream, config, task_group)

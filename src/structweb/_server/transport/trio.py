@@ -9,10 +9,9 @@ import ssl
 from typing import Any
 
 import trio
-from anyio.abc import TaskGroup
 
 from structweb._server.config import ServerConfig
-from structweb._server.transport.base import Inbound, tls_info
+from structweb._server.transport.base import Inbound, TaskStarter, tls_info
 from structweb._server.transport.pull import READ_SIZE, PullTransport
 from structweb._server.transport.sockets import close_socket, prepare_socket
 from structweb._server.transport.tls import TlsCodec, handshake
@@ -27,7 +26,7 @@ class TrioTransport(PullTransport):
 
     _event = trio.Event
 
-    def __init__(self, sock: socket.socket, config: ServerConfig, tasks: TaskGroup) -> None:
+    def __init__(self, sock: socket.socket, config: ServerConfig, tasks: TaskStarter) -> None:
         super().__init__(config, tasks)
         self._sock = sock
         self._unsent: list[memoryview] | None = None
@@ -149,7 +148,7 @@ class TrioTlsTransport(TrioTransport):
 
     __slots__ = ("_codec",)
 
-    def __init__(self, sock: socket.socket, config: ServerConfig, tasks: TaskGroup) -> None:
+    def __init__(self, sock: socket.socket, config: ServerConfig, tasks: TaskStarter) -> None:
         super().__init__(sock, config, tasks)
         self._codec: TlsCodec | None = None
 
@@ -213,7 +212,7 @@ class TrioTlsTransport(TrioTransport):
 
 
 async def open_socket(
-    sock: socket.socket, config: ServerConfig, context: ssl.SSLContext | None, tasks: TaskGroup
+    sock: socket.socket, config: ServerConfig, context: ssl.SSLContext | None, tasks: TaskStarter
 ) -> TrioTransport:
     """Return a transport that owns `sock`, behind a TLS handshake if there is a context."""
     try:
