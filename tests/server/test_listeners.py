@@ -99,6 +99,33 @@ async def test_an_unknown_host_is_named_in_the_error(tcp):
         await tcp("no-such-host.invalid", 0)
 
 
+@pytest.fixture
+def resolver(monkeypatch):
+    """Have the system's resolver say something else."""
+
+    def resolve_to(*addresses: tuple[int, str]) -> None:
+        found = [(family, socket.SOCK_STREAM, 6, "", (host, 0)) for family, host in addresses]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: found)
+
+    return resolve_to
+
+
+async def test_an_address_that_the_host_lacks_is_left_out(tcp, resolver, caplog):
+    """As for "localhost", where the system has no IPv6 but a line for it in its hosts file."""
+    resolver((socket.AF_INET, "192.0.2.1"), (socket.AF_INET, "127.0.0.1"))
+    (listener,) = await tcp("both.test", 0)
+    assert listener.address[0] == "127.0.0.1"
+    (record,) = caplog.records
+    assert "'both.test'" in record.getMessage()
+    assert "192.0.2.1" in record.getMessage()
+
+
+async def test_a_host_without_an_ip_address(tcp, resolver):
+    resolver((socket.AF_UNIX, "/somewhere"))
+    with pytest.raises(OSError, match="cannot listen on host 'none.test': it has no IP address"):
+        await tcp("none.test", 0)
+
+
 async def test_no_hosts_at_all(tcp):
     with pytest.raises(ValueError, match="at least one address"):
         await tcp([], 8080)
@@ -245,6 +272,13 @@ def test_what_is_no_stream_socket_is_left_alone(unix, tmp_path):
         other.bind(str(tmp_path / "datagrams"))
         with pytest.raises(OSError, match="may be another server's"):
             unix(tmp_path / "datagrams")
+
+
+def test_a_file_that_is_gone_already(unix, tmp_path):
+    listener = unix(tmp_path / "app.sock")
+    (tmp_path / "app.sock").unlink()
+    listener.close()
+    assert listener.socket.fileno() < 0
 
 
 def test_a_successor_keeps_its_file(unix, tmp_path):

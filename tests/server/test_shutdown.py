@@ -439,6 +439,19 @@ async def test_a_second_call_waits_for_the_first(connect):
     assert len(reports[0].finished) == 1
 
 
+async def test_a_second_call_after_a_failed_one(connect):
+    """What concerns the program passes through a shutdown; there is no report then."""
+
+    async def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    async with engine_for(hello) as engine:
+        with pytest.raises(KeyboardInterrupt):
+            await engine.shutdown(1, on_shutdown=interrupted)
+        with pytest.raises(RuntimeError, match="there is no report"):
+            await engine.shutdown(1)
+
+
 async def test_in_a_cancelled_task_it_shields_itself_and_is_bounded(connect):
     """As in the `finally` of a main task that is being cancelled."""
     async with engine_for(slow(5)) as engine:

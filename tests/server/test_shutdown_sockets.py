@@ -1,5 +1,6 @@
 """Shutdown over real sockets and clocks: TCP, TLS and Unix, against clients that will not leave."""
 
+import socket
 import ssl
 from contextlib import AsyncExitStack
 
@@ -15,9 +16,10 @@ from structweb._server.listeners import open_tcp, open_unix
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_backends]
 
-#: What a shutdown may take longer than its timeout.
-GRACE = 0.3
 TIMEOUT = 0.2
+#: What a shutdown may take longer here, where the clock is real and the machine may be busy with other things.
+#: The true bound is shown in virtual time.
+LEEWAY = 3
 
 
 async def handler(exchange: Exchange) -> None:
@@ -28,7 +30,7 @@ async def handler(exchange: Exchange) -> None:
                 await exchange.write(b"x" * 1000)
                 await anyio.sleep(0.001)
         case "/big":
-            await exchange.respond(200, "OK", (), bytes(20_000_000))
+            await exchange.respond(200, "OK", (), bytes(5_000_000))
         case "/wait":
             await anyio.sleep_forever()
         case _:
@@ -92,19 +94,40 @@ async def test_clients_that_will_not_leave(place):
                 await anyio.lowlevel.checkpoint()
 
         start = anyio.current_time()
+        ended = []
         async with anyio.create_task_group() as group:
 
             async def watch(client: ByteStream) -> None:
                 with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
                     await client.receive()
-                assert anyio.current_time() - start < 0.1
+                ended.append(client)
 
             for client in idle:
                 group.start_soon(watch, client)
             report = await engine.shutdown(TIMEOUT)
-            assert TIMEOUT <= anyio.current_time() - start <= TIMEOUT + GRACE
-    assert anyio.current_time() - start <= TIMEOUT + GRACE
+            assert TIMEOUT <= anyio.current_time() - start <= TIMEOUT + LEEWAY
+            assert set(ended) == set(idle)
+    assert anyio.current_time() - start <= TIMEOUT + LEEWAY
     assert len(report.cancelled) == 3
     assert not report.abandoned
     assert not report.finished
     assert report.idle == len(idle) + (listener.ssl_context is not None)
+
+
+@pytest.mark.parametrize("steps", range(6))
+async def test_a_connection_that_is_just_being_taken(place, steps):
+    """However far it has come, the shutdown need not wait for it: not even for its TLS handshake."""
+    listener, _ = place
+    with socket.socket(listener.socket.family) as client:
+        client.connect(listener.address)
+        async with Engine(handler, ServerConfig()) as engine:
+            engine.listen(listener)
+            for _ in range(steps):
+                await anyio.lowlevel.checkpoint()
+            report = await engine.shutdown(5)
+            assert report.seconds < LEEWAY
+            assert report.clean
+        try:
+            assert client.recv(1) == b""
+        except ConnectionResetError:
+            pass

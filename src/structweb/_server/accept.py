@@ -1,7 +1,6 @@
 """The accept loop: takes connections from a listening socket, whatever happens to one of them."""
 
 import errno
-import os
 import socket
 from collections.abc import Callable
 from typing import Any, Final
@@ -50,6 +49,7 @@ class Listening:
     def __init__(self, listener: Listener) -> None:
         self.listener = listener
         self._scope = anyio.CancelScope()
+        self._begun = False
         self._stopped = anyio.Event()
 
     @property
@@ -59,8 +59,11 @@ class Listening:
 
     async def run(self, admit: Admit) -> None:
         """Accept connections until `stop` or `cancel`, then close the listener.  The engine runs this as a task."""
+        self._begun = True
         try:
             with self._scope:
+                # `stop` may have closed the listener before this task began.
+                await anyio.lowlevel.checkpoint_if_cancelled()
                 await accept_forever(self.listener.socket, admit)
         finally:
             self.listener.close()
@@ -73,6 +76,10 @@ class Listening:
     async def stop(self) -> None:
         """Close the listener: when this returns, new connections are refused.  Idempotent."""
         self._scope.cancel()
+        if not self._begun:
+            # It may never begin: a loop that SystemExit breaks up cancels tasks before their first step.
+            self.listener.close()
+            return
         with anyio.CancelScope(shield=True):  # bounded: the accept loop waits for nothing but its socket and the clock
             await self._stopped.wait()
 
@@ -101,17 +108,15 @@ async def accept_forever(listener: socket.socket, admit: Admit) -> None:
             if listener.fileno() < 0:
                 server_logger.warning("Stopped accepting: the listening socket was closed by somebody else")
                 return
-            if not isinstance(exc, OSError):
-                raise
-            if exc.errno in _PASSING:
+            code = getattr(exc, "errno", None) or 0
+            if code in _PASSING:
                 server_logger.debug("A connection failed before it was accepted on %s: %s", _name(listener), exc)
                 continue
             # EMFILE, ENFILE, ENOBUFS, ENOMEM; and for what nobody foresaw a rest is right, too.
             if not rest:
-                code = errno.errorcode.get(exc.errno or 0, "no errno")
                 server_logger.error(
-                    "Cannot accept connections on %s for now (%s: %s); trying again every %g to %g s",
-                    _name(listener), code, os.strerror(exc.errno or 0), _FIRST_REST, _LONGEST_REST,
+                    "Cannot accept connections on %s for now, %s (%s); trying again every %g to %g s",
+                    _name(listener), errno.errorcode.get(code, "no errno"), exc, _FIRST_REST, _LONGEST_REST,
                 )  # fmt: skip
             rest = min(rest * 2, _LONGEST_REST) or _FIRST_REST
             await anyio.sleep(rest)

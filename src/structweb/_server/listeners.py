@@ -7,6 +7,7 @@ import ssl
 import stat
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -90,15 +91,17 @@ async def open_tcp(
     if reuse_address is None:
         reuse_address = os.name == "posix" and sys.platform != "cygwin"
     places = [await _resolve(name or None, port) for name in hosts]
-    for attempt in range(1, _PORT_ATTEMPTS + 1):
+    taken = OSError(errno.EADDRINUSE, "no attempt was made")
+    for _ in range(1 if port else _PORT_ATTEMPTS):
         try:
             sockets = _bind_all(places, port, reuse_address=reuse_address, reuse_port=bool(reuse_port))
-            break
+            return tuple(_listen(sockets, backlog, ssl_context))
         except OSError as exc:
-            # The port that was free for the first address was taken for another.
-            if port or exc.errno != errno.EADDRINUSE or attempt == _PORT_ATTEMPTS:
+            if exc.errno != errno.EADDRINUSE:
                 raise
-    return tuple(_listen(sockets, backlog, ssl_context))
+            # With port 0: the port that was free for the first address is taken for another.
+            taken = exc
+    raise taken
 
 
 def open_unix(
@@ -197,23 +200,22 @@ def _bind_all(
 
 def _bind(family: int, address: tuple[Any, ...], reuse_address: bool, reuse_port: bool) -> socket.socket:
     """Return a socket bound to `address`.  Any: see _Place."""
-    sock: socket.socket | None = None
     try:
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        if reuse_address:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if reuse_port:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if family == socket.AF_INET6:
-            # IPv4 has a socket of its own: with this off, "::" would take its port, too.
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind(address)
+        with ExitStack() as undo:
+            sock = undo.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            if reuse_address:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if reuse_port:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            if family == socket.AF_INET6:
+                # IPv4 has a socket of its own: with this off, "::" would take its port, too.
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind(address)
+            undo.pop_all()
+            return sock
     except OSError as exc:
-        if sock is not None:
-            sock.close()
         where = _hostport(address[0], address[1])
         raise OSError(exc.errno, f"cannot listen on {where}: {exc.strerror or exc}") from exc
-    return sock
 
 
 def _clear_way(path: str) -> None:
@@ -227,10 +229,10 @@ def _clear_way(path: str) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         answer = probe.connect_ex(path)
-    if answer == errno.ECONNREFUSED:
+    if answer in (errno.ECONNREFUSED, errno.ENOENT):
         server_logger.debug("Replacing the socket file %r of a server that is gone", path)
-        Path(path).unlink()
-    elif answer != errno.ENOENT:
+        Path(path).unlink(missing_ok=True)
+    else:
         raise OSError(
             errno.EADDRINUSE,
             f"cannot listen on unix socket {path!r}: another server listens on it"
