@@ -3,7 +3,7 @@
 import errno
 import socket
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -11,8 +11,8 @@ from anyio.lowlevel import checkpoint
 from structweb._server.listeners import Listener
 from structweb._server.log import server_logger
 
-#: What is done with a new connection; must not wait and must not raise.  Any: an address has its family's type.
-Admit = Callable[[socket.socket, Any], None]
+#: What is done with a new connection, its socket and its peer's address; must not wait and must not raise.
+Admit = Callable[[socket.socket, object], None]
 
 # Connections taken in a row before other tasks get their turn: backlogs are 128 by default.
 _BATCH: Final = 64

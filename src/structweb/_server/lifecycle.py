@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from enum import Enum
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import anyio
 from anyio.abc import ByteStream, SocketAttribute, TaskGroup
@@ -25,6 +25,7 @@ from structweb._server.reaper import reap
 from structweb._server.report import ShutdownReport
 from structweb._server.transport import open_transport, wrap_stream
 from structweb._server.transport.base import Transport
+from structweb._server.transport.sockets import INHERITS, set_options
 from structweb._wire.limits import Phase
 
 #: Seconds that cancelled handlers get for their clean-up before their sockets are aborted.
@@ -148,6 +149,7 @@ class Engine:
         """
         if self._stage is not Stage.OPEN:
             raise RuntimeError(f"cannot listen on {listener.url}: the engine is {self._stage.value}")
+        set_options(listener.socket, self.config)
         listening = Listening(listener)
         self._listenings.append(listening)
         self._services.start_soon(self._accept, listening, name=f"structweb accept {listener.url}")
@@ -160,20 +162,18 @@ class Engine:
         finally:
             self._listenings.remove(listening)
 
-    def _admit(self, ssl_context: ssl.SSLContext | None, sock: socket.socket, peer: Any) -> None:
-        """Start the task of an accepted connection.  Any: an address has its family's type."""
+    def _admit(self, ssl_context: ssl.SSLContext | None, sock: socket.socket, peer: object) -> None:
+        """Start the task of an accepted connection."""
+        if not INHERITS:
+            set_options(sock, self.config)
         self._live += 1
         self.tasks.start_soon(self._serve_socket, sock, peer, ssl_context, name="structweb connection")
 
-    async def _serve_socket(self, sock: socket.socket, peer: Any, ssl_context: ssl.SSLContext | None) -> None:
-        """Serve an accepted connection to its end.  Any: an address has its family's type."""
+    async def _serve_socket(self, sock: socket.socket, peer: object, ssl_context: ssl.SSLContext | None) -> None:
+        """Serve an accepted connection to its end."""
 
-        async def opener(crew: Crew) -> Transport:
-            try:
-                return await open_transport(sock, self.config, ssl_context=ssl_context, task_group=crew)
-            except BaseException:
-                sock.close()
-                raise
+        def opener(crew: Crew) -> Awaitable[Transport]:
+            return open_transport(sock, self.config, ssl_context=ssl_context, task_group=crew)
 
         try:
             if self.closing:

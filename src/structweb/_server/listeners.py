@@ -151,7 +151,8 @@ def adopt_socket(sock: socket.socket, *, ssl_context: ssl.SSLContext | None = No
 
 # -- making sockets ----------------------------------------------------------------------------------------------------
 
-_Place = tuple[int, tuple[Any, ...]]  # family and address; Any: IPv6 addresses hold more than host and port
+_Address = tuple[Any, ...]  # Any: a host and a port, and for IPv6 two numbers more
+_Place = tuple[int, _Address]  # family and address
 
 
 async def _resolve(host: str | None, port: int) -> tuple[str | None, list[_Place]]:
@@ -159,7 +160,8 @@ async def _resolve(host: str | None, port: int) -> tuple[str | None, list[_Place
     passive: Any = socket.AI_PASSIVE  # Any: typeshed's two getaddrinfo disagree about the type of flags
     try:
         # Numbers (and None) need no resolver, and so no thread.
-        found: Any = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=passive | socket.AI_NUMERICHOST)
+        numeric = passive | socket.AI_NUMERICHOST
+        found: Any = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=numeric)  # Any: the same
     except socket.gaierror:
         try:
             found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=passive)
@@ -198,8 +200,8 @@ def _bind_all(
     return sockets
 
 
-def _bind(family: int, address: tuple[Any, ...], reuse_address: bool, reuse_port: bool) -> socket.socket:
-    """Return a socket bound to `address`.  Any: see _Place."""
+def _bind(family: int, address: _Address, reuse_address: bool, reuse_port: bool) -> socket.socket:
+    """Return a socket bound to `address`."""
     try:
         with ExitStack() as undo:
             sock = undo.enter_context(socket.socket(family, socket.SOCK_STREAM))
