@@ -94,20 +94,23 @@ def _serve(parser: argparse.ArgumentParser, options: argparse.Namespace, rest: l
     make = _load(parser, options.entry)
     logging.basicConfig(level=options.log_level.upper())
     tcp = options.path is None or options.hostname is not None
-    run_app(
-        _make(parser, options.entry, make, rest),
-        host=(options.hostname or DEFAULT_HOST) if tcp else None,
-        port=options.port if tcp else None,
-        path=options.path,
-        shutdown_timeout=options.shutdown_timeout,
-        keepalive_timeout=options.keepalive_timeout,
-        access_log_format=options.access_log_format,
-        access_log=None if options.no_access_log else access_logger,
-        backend=options.backend,
-        backend_options={"use_uvloop": True} if options.uvloop else None,
-        disconnect=options.disconnect,
-        debug=options.debug,
-    )
+    try:
+        run_app(
+            _make(parser, options.entry, make, rest),
+            host=(options.hostname or DEFAULT_HOST) if tcp else None,
+            port=options.port if tcp else None,
+            path=options.path,
+            shutdown_timeout=options.shutdown_timeout,
+            keepalive_timeout=options.keepalive_timeout,
+            access_log_format=options.access_log_format,
+            access_log=None if options.no_access_log else access_logger,
+            backend=options.backend,
+            backend_options={"use_uvloop": True} if options.uvloop else None,
+            disconnect=options.disconnect,
+            debug=options.debug,
+        )
+    except _WrongEntryError as exc:
+        parser.error(str(exc))
     print("Stopped", file=sys.stderr)
 
 
@@ -141,9 +144,24 @@ def _make(
     if not callable(make):
         parser.error(f"{entry} must be a callable that takes a list of arguments, got {make!r}")
     made = make(rest)
-    if not isinstance(made, Application) and not isawaitable(made):
+    if isinstance(made, Application):
+        return made
+    if not isawaitable(made):
         parser.error(f"{entry} must return a web.Application or an awaitable of one, got {made!r}")
-    return made
+    return _awaited(entry, made)
+
+
+class _WrongEntryError(Exception):
+    """What init_func promised turned out to be no application, once the event loop ran."""
+
+
+async def _awaited(entry: str, made: Awaitable[object]) -> Application:
+    app = await made
+    if not isinstance(app, Application):
+        raise _WrongEntryError(
+            f"{entry} must return a web.Application or an awaitable of one, got an awaitable of {app!r}"
+        )
+    return app
 
 
 def _port(text: str) -> int:
