@@ -194,6 +194,7 @@ def socket_pair(kind: str, folder: Path) -> tuple[socket.socket, socket.socket]:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BUFFER)
         client.connect(listener.getsockname())
         server, _ = listener.accept()
+    server.setblocking(False)  # as the accept loop hands them on
     return client, server
 
 

@@ -18,7 +18,7 @@ async def open_transport(
     ssl_context: ssl.SSLContext | None = None,
     task_group: TaskStarter,
 ) -> Transport:
-    """Return a transport over an accepted socket, on the backend that runs, with TLS if a context is given.
+    """Return a transport over an accepted, non-blocking socket, on the backend that runs, with TLS if asked for.
 
     The transport owns the socket from here on, whatever happens.  Raises ConnectionError, TimeoutError or
     ssl.SSLError (all are OSError) when the peer does not get through the TLS handshake in time.
