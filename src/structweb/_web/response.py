@@ -13,7 +13,7 @@ from structweb._web.headers import CONTENT_LENGTH, CONTENT_TYPE, LooseHeaders
 from structweb._web.payload import Payload, as_payload
 from structweb._web.streaming import Bytes, Stage, StreamResponse
 from structweb._wire.media_type import OCTET_STREAM, MediaType, parse_media_type
-from structweb._wire.reply import Fields
+from structweb._wire.reply import Fields, bodiless
 
 if TYPE_CHECKING:
     from structweb._server.exchange import Exchange
@@ -217,9 +217,11 @@ class Response(StreamResponse):
         if not isinstance(body, Payload):
             await super().write_eof(body or b"")
             return
-        if self._stage is Stage.STARTED:
+        exchange = self._exchange
+        if self._stage is Stage.STARTED and exchange is not None:
             try:
-                await body.write(self)
+                if not bodiless(exchange.head.method, self._status):
+                    await body.write(self)
             finally:
                 await body.close()
         await super().write_eof()
@@ -227,7 +229,11 @@ class Response(StreamResponse):
     async def _send(self, request: "BaseRequest") -> None:
         body = self._whole_body()
         if body is None or not self._direct or self._stage is not Stage.UNSENT:
-            await super()._send(request)
+            try:
+                await super()._send(request)
+            finally:
+                if isinstance(self._body, Payload):
+                    await self._body.close()  # also if sending it failed before it began
             return
         exchange = request._exchange
         if not body and exchange.head.method == "HEAD":
