@@ -7,6 +7,7 @@ asyncio, asyncio with uvloop, and trio, on the real clock: for real sockets and 
 import importlib.util
 from collections.abc import AsyncGenerator, Generator
 
+import hypothesis
 import pytest
 
 from structweb.testing import virtual_backend
@@ -16,6 +17,11 @@ VIRTUAL = ["asyncio", "trio"]
 REAL = ["real-asyncio", "real-trio"]
 if importlib.util.find_spec("uvloop") is not None:
     REAL.insert(1, "real-uvloop")
+
+
+# The same examples in every run, however slow the machine: new ones are for the fuzzer to find.
+hypothesis.settings.register_profile("structweb", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("structweb")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

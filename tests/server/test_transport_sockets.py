@@ -44,17 +44,6 @@ async def test_the_peer_has_a_name(kind: str, tmp_path: Path) -> None:
         assert info("peername") == peername
 
 
-async def test_tcp_sockets_get_their_options() -> None:
-    for keepalive in (True, False):
-        client, server = socket_pair("tcp", Path())
-        async with anyio.create_task_group() as tasks:
-            transport = await open_transport(server, ServerConfig(tcp_keepalive=keepalive), task_group=tasks)
-            assert server.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
-            assert (server.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) != 0) is keepalive
-            transport.abort()
-        client.close()
-
-
 async def test_a_socket_whose_peer_left_before_it_was_opened() -> None:
     client, server = socket_pair("tcp", Path())
     SocketPeer(client).reset()

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 from structweb._server.config import ServerConfig
 from structweb._server.transport.base import Inbound, Transport, tls_info
 from structweb._server.transport.pull import READ_SIZE, RECEIVE_MOST
-from structweb._server.transport.sockets import NO_LINGER, prepare_socket
+from structweb._server.transport.sockets import NO_LINGER
 from structweb._server.transport.tls import TlsCodec, handshake
 
 #: What all sockets of a loop are read into, one after the other.  The plain protocol has the loop allocate
@@ -196,7 +196,10 @@ class AsyncioTransport(Transport, asyncio.BufferedProtocol):
             return
         self._mute = True
         self._end_inbound(Inbound.CLOSED)
+        nothing_left = not self._transport.get_write_buffer_size()
         self._transport.close()
+        if nothing_left:
+            return  # the loop closes the socket in its next round: there is nothing to wait for
         if self._closer is None:
             self._closer = self._loop.create_future()
         try:
@@ -307,10 +310,10 @@ async def open_socket(sock: socket.socket, config: ServerConfig, context: ssl.SS
     loop = asyncio.get_running_loop()
     if context is None:
         plain = AsyncioTransport(config, loop)
-        await _connect(plain, sock, config)
+        await _connect(plain, sock)
         return plain
     secure = AsyncioTlsTransport(config, loop)
-    await _connect(secure, sock, config)
+    await _connect(secure, sock)
     try:
         await secure.secure(context, config.timeouts.tls_handshake)
     except BaseException:
@@ -319,9 +322,8 @@ async def open_socket(sock: socket.socket, config: ServerConfig, context: ssl.SS
     return secure
 
 
-async def _connect(protocol: AsyncioTransport, sock: socket.socket, config: ServerConfig) -> None:
+async def _connect(protocol: AsyncioTransport, sock: socket.socket) -> None:
     try:
-        prepare_socket(sock, config)
         await asyncio.get_running_loop().connect_accepted_socket(lambda: protocol, sock)
     except BaseException:
         sock.close()

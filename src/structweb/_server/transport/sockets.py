@@ -1,7 +1,8 @@
-"""What is done to every accepted socket, whatever the backend."""
+"""What is done to the sockets of a server, whatever the backend."""
 
 import socket
 import struct
+import sys
 from typing import Final
 
 from structweb._server.config import ServerConfig
@@ -10,12 +11,15 @@ from structweb._server.config import ServerConfig
 NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 
-def prepare_socket(sock: socket.socket, config: ServerConfig) -> None:
-    """Make `sock` non-blocking and, on TCP, set what a server wants there.
+#: Whether an accepted socket has the options of the one that it was accepted from; then they are set only once.
+INHERITS: Final = sys.platform == "linux"
+
+
+def set_options(sock: socket.socket, config: ServerConfig) -> None:
+    """Set what a server wants of a TCP socket; for a listening one, of those accepted from it where `INHERITS`.
 
     Nagle's algorithm is off: a response goes out whole, and must not wait for the peer's acknowledgement.
     """
-    sock.setblocking(False)
     if sock.family in (socket.AF_INET, socket.AF_INET6):
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

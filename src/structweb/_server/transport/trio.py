@@ -13,7 +13,7 @@ import trio
 from structweb._server.config import ServerConfig
 from structweb._server.transport.base import Inbound, TaskStarter, tls_info
 from structweb._server.transport.pull import READ_SIZE, PullTransport
-from structweb._server.transport.sockets import close_socket, prepare_socket
+from structweb._server.transport.sockets import close_socket
 from structweb._server.transport.tls import TlsCodec, handshake
 
 in_trio_run = trio.lowlevel.in_trio_run
@@ -216,7 +216,6 @@ async def open_socket(
 ) -> TrioTransport:
     """Return a transport that owns `sock`, behind a TLS handshake if there is a context."""
     try:
-        prepare_socket(sock, config)
         if context is None:
             return TrioTransport(sock, config, tasks)
         transport = TrioTlsTransport(sock, config, tasks)
