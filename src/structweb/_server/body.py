@@ -20,6 +20,11 @@ class Body:
         return self._connection.wire.body_done
 
     @property
+    def chunk_ended(self) -> bool:
+        """Whether what `receive` returned last is the end of a chunk of the chunked encoding."""
+        return self._connection.wire.chunk_ended
+
+    @property
     def trailers(self) -> tuple[tuple[bytes, bytes], ...]:
         """The trailer fields of a chunked body, in wire order, once it is `done`."""
         return self._connection.wire.trailers

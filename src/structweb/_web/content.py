@@ -82,7 +82,7 @@ class StreamReader:
     `PayloadAccessError` after the response.
     """
 
-    __slots__ = ("_body", "_done", "_error", "_offset", "_piece", "_reading", "total_bytes")
+    __slots__ = ("_body", "_chunk_ended", "_done", "_error", "_offset", "_piece", "_reading", "total_bytes")
 
     #: Bytes that have arrived so far, read or not.
     total_bytes: int
@@ -96,6 +96,7 @@ class StreamReader:
         self._offset = 0
         self._error: Exception | None = None
         self._reading = False
+        self._chunk_ended = False
         self.total_bytes = 0
 
     def __repr__(self) -> str:
@@ -156,6 +157,7 @@ class StreamReader:
             self._reading = False
         self._offset = 0
         self._done = not piece or body.done
+        self._chunk_ended = body.chunk_ended
         self.total_bytes += len(piece)
         return bool(piece)
 
@@ -268,7 +270,7 @@ class StreamReader:
 
         The chunks are the sender's, or a proxy's: they carry no meaning.  Pieces never span two of them.
         """
-        return (self._take(), False) if await self._has_more() else (b"", False)
+        return (self._take(), self._chunk_ended) if await self._has_more() else (b"", False)
 
     def read_nowait(self, n: int = -1) -> bytes:
         """Return at most `n` bytes of what was received and not read yet, all of it if `n` is negative.

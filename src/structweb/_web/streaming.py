@@ -2,6 +2,7 @@
 
 import re
 from enum import Enum
+from functools import lru_cache
 from http import HTTPStatus
 from time import time
 from typing import TYPE_CHECKING, Final, Never, Self
@@ -35,6 +36,12 @@ REASON_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 Bytes = bytes | bytearray | memoryview
+
+
+@lru_cache(maxsize=1)
+def _date_line(second: int) -> str:
+    """Return the Date of a second, made once for all the responses in it."""
+    return format_http_date(second)
 
 
 class Stage(Enum):
@@ -195,7 +202,7 @@ class StreamResponse(State, ResponseHeaders, ResponseCookies):
             headers.setdefault(CONTENT_TYPE, OCTET_STREAM)
         self._drop_framing(exchange)
         if DATE not in headers:
-            headers[DATE] = format_http_date(int(time()))
+            headers[DATE] = _date_line(int(time()))
         if exchange.config.server_header is not None:
             headers.setdefault(SERVER, exchange.config.server_header)
 

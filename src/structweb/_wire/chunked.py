@@ -87,6 +87,11 @@ class ChunkedBody:
         """Whether the last chunk and the trailers were read."""
         return self._part is _Part.DONE
 
+    @property
+    def chunk_ended(self) -> bool:
+        """Whether the piece that `read` returned last is the end of its chunk."""
+        return self._part is not _Part.DATA
+
     def read(self, data: bytes | bytearray, start: int) -> tuple[bytes | None, int]:
         """Return the next piece of the body, and the index behind the bytes it took from `data`.
 

@@ -99,6 +99,11 @@ class Http1:
         """The trailer fields of the current message, once its chunked body is done."""
         return self._message.trailers if self._message is not None else ()
 
+    @property
+    def chunk_ended(self) -> bool:
+        """Whether the piece that `next_data` returned last is the end of a chunk; never without chunks."""
+        return self._message is not None and self._message.chunk_ended
+
     def next_head(self) -> Head | None:
         """Return the next request head, or None while it is incomplete.
 

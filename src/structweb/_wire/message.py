@@ -38,6 +38,11 @@ class Message:
         """The trailer fields of a chunked body that is done."""
         return self._chunked.trailers if self._chunked is not None else ()
 
+    @property
+    def chunk_ended(self) -> bool:
+        """Whether the piece that `read` returned last is the end of a chunk; never without chunks."""
+        return self._chunked is not None and self._chunked.chunk_ended
+
     def read(self, data: bytes | bytearray, start: int) -> tuple[bytes | None, int]:
         """Return the next piece of the body, and the index behind the bytes it took from `data`.
 
