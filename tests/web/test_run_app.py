@@ -330,7 +330,7 @@ class Program(subprocess.Popen[str]):
     def rest(self) -> list[str]:
         """Wait for the end; the program must end with 0 and without a traceback."""
         out, err = self.communicate(timeout=PATIENCE)
-        assert (self.returncode, err) == (0, "")
+        assert (self.returncode, "Traceback" in err) == (0, False), err
         return out.splitlines()
 
 

@@ -223,7 +223,7 @@ class BaseRunner(ABC):
         """Take the second signal: nothing is waited for any more."""
         self._shelter.cancel("second signal")
         if self._server is not None:
-            self._server.engine.hurry()
+            self._server.hurry()
 
     # -- for sites -------------------------------------------------------------------------------------------------
 

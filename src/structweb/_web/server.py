@@ -76,6 +76,11 @@ class Server:
         """
         return await self.engine.shutdown(60.0 if timeout is None else timeout)
 
+    def hurry(self) -> None:
+        """End every connection at once, also while a shutdown waits.  Does nothing while the server is not open."""
+        if self._engine is not None:
+            self._engine.hurry()
+
     async def __call__(self, stream: ByteStream) -> None:
         """Serve one connected byte stream to its end, and close it; cancelled, it breaks the connection off.
 
