@@ -17,9 +17,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.real_backends]
 
 @pytest.mark.parametrize("keepalive", [True, False])
 @pytest.mark.parametrize("inherits", [True, False])
-async def test_tcp_sockets_get_their_options(
-    keepalive: bool, inherits: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_tcp_sockets_get_their_options(keepalive: bool, inherits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """W-175: NODELAY always, KEEPALIVE where asked for; on systems that inherit options, and on those that do not."""
     if inherits and not sockets.INHERITS:
         pytest.skip("options are not inherited here")

@@ -55,11 +55,12 @@ class Crew:
         try:
             with scope:
                 await func(*args)
-        except anyio.get_cancelled_exc_class():
-            raise
         except BaseException as exc:  # noqa: BLE001 - raised by `dismiss`, where the connection's firewall is
-            self._failures.append(exc)
-            self._host.cancel()
+            # In the outermost frame of a task a cancellation has done its work; a stray one would, on asyncio,
+            # cancel all connections of the group.
+            if not isinstance(exc, anyio.get_cancelled_exc_class()):
+                self._failures.append(exc)
+                self._host.cancel()
         finally:
             scopes.discard(scope)
             if self._ended is not None and not scopes:
