@@ -16,7 +16,7 @@ async def get_only(request):
 async def big(request):
     size = 100_000
     if request.method == "HEAD":
-        return web.Response(headers={"Content-Length": str(size)})
+        return web.Response(headers={"Content-Length": str(size)}, content_type="application/octet-stream")
     body = hashlib.shake_128(b"a lot of work").digest(size)
     return web.Response(body=body)
 
