@@ -428,7 +428,7 @@ async def test_a_client_that_leaves_cancels_the_handler(lines, caplog):
     assert errors(caplog) == []
 
 
-@pytest.mark.parametrize("where", ["server", "application", "sub-application"])
+@pytest.mark.parametrize("where", ["server", "application", "sub-application", "route"])
 async def test_a_handler_may_finish_without_its_client(where, lines, caplog):
     ended = []
 
@@ -439,7 +439,7 @@ async def test_a_handler_may_finish_without_its_client(where, lines, caplog):
 
     app = Application(disconnect="finish" if where == "application" else None)
     sub = Application(disconnect="finish" if where == "sub-application" else None)
-    sub.router.add_get("/", handler)
+    sub.router.add_get("/", handler, disconnect="finish" if where == "route" else None)
     app.add_subapp("/sub", sub)
     options = {"disconnect": "finish"} if where == "server" else {}
     async with serving(app, access_log_class=Recorder, **options) as served:
@@ -475,6 +475,28 @@ async def test_the_innermost_policy_counts():
         assert ended == [False]
 
 
+def test_a_policy_is_one_of_two_words():
+    with pytest.raises(ValueError, match="'cancel', 'finish' or None, got 'abort'"):
+        Application().router.add_post("/", hello, disconnect="abort")
+
+
+async def test_an_error_after_the_client_left_is_logged_and_not_sent(lines, caplog):
+    async def handler(request):
+        try:
+            await anyio.sleep_forever()
+        finally:
+            raise LookupError("in clean-up")
+
+    async with serving(app_with(handler), access_log_class=Recorder) as served:
+        connection = served.connect()
+        await connection.stream.send(get())
+        await anyio.sleep(1)
+        connection.stream.close()
+        await anyio.sleep(1)
+    assert lines == [("GET", "/", 499, False)]
+    assert isinstance(errors(caplog)[0].exc_info[1], LookupError)
+
+
 async def test_writing_to_a_client_that_left_is_no_error(lines, caplog):
     caplog.set_level(logging.DEBUG, "structweb.server")
     raised = []
@@ -500,6 +522,26 @@ async def test_writing_to_a_client_that_left_is_no_error(lines, caplog):
     assert errors(caplog) == []
     assert any("left" in record.getMessage() for record in caplog.records)
     assert lines == [("GET", "/", 200, True)]
+
+
+async def test_a_client_may_leave_while_its_error_is_prepared(lines, caplog):
+    async def handler(request):
+        raise HTTPForbidden
+
+    async def slow(request, response):
+        await anyio.sleep(3)
+        raise ConnectionResetError("gone")
+
+    app = app_with(handler, disconnect="finish")
+    app.on_response_prepare.append(slow)
+    async with serving(app, access_log_class=Recorder) as served:
+        connection = served.connect()
+        await connection.stream.send(get())
+        await anyio.sleep(1)
+        connection.stream.close()
+        await anyio.sleep(3)
+    assert lines == [("GET", "/", 499, False)]
+    assert errors(caplog) == []
 
 
 async def test_reading_from_a_client_that_left_is_no_error(lines, caplog):

@@ -129,6 +129,18 @@ async def test_an_application_under_two_domains_lives_once():
     assert diary == ["shutdown sub", "leave sub 2", "leave sub 1", "cleanup sub"]
 
 
+async def test_an_application_under_two_parents_lives_once():
+    diary = Diary()
+    app, one, two, shared = Application(), Application(), Application(), diary.keep(Application(), "shared")
+    one.add_subapp("/shared", shared)
+    two.add_domain("shared.example", shared)
+    app.add_subapp("/one", one)
+    app.add_subapp("/two", two)
+    async with Lifespan(app):
+        diary.clear()
+    assert diary == ["leave shared 2", "leave shared 1", "cleanup shared"]
+
+
 async def test_a_function_may_return_an_async_context_manager():
     diary = Diary()
     app = Application()
@@ -313,6 +325,10 @@ async def test_what_is_no_context_is_named():
     app.cleanup_ctx.append(forgot_the_yield)
     with pytest.raises(TypeError, match=r"async generator function .* got <coroutine .*forgot_the_yield"):
         await app.startup()
+    app = Application()
+    app.cleanup_ctx.append(lambda app: 42)
+    with pytest.raises(TypeError, match=r"async generator function .* got 42 from .*lambda"):
+        await app.startup()
 
 
 # -- task groups held open -----------------------------------------------------------------------------------------
@@ -445,6 +461,21 @@ async def test_a_start_cancelled_by_its_own_scope_is_an_error():
 # -- cancellation from outside -------------------------------------------------------------------------------------
 
 
+async def test_a_start_may_be_cancelled():
+    diary = Diary()
+    app = Application()
+
+    async def slow(app: Application) -> None:
+        await anyio.sleep(10)
+
+    app.cleanup_ctx.append(diary.context("ctx"))
+    app.on_startup.append(slow)
+    with anyio.move_on_after(1) as scope:
+        await app.startup()
+    assert scope.cancelled_caught
+    assert diary == ["enter ctx", "leave ctx"]
+
+
 async def test_clean_up_of_a_cancelled_task_may_await():
     diary = Diary()
     app = Application()
@@ -574,6 +605,64 @@ async def test_background_tasks_need_a_running_application():
     assert late == [True]
     with pytest.raises(RuntimeError, match="is not running"):
         app.start_soon(crash)
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+async def test_what_stops_the_program_stops_the_application(kind, caplog):
+    diary = Diary()
+    app = Application()
+
+    async def leave() -> None:
+        raise kind
+
+    async def fails(app: Application) -> AsyncIterator[None]:
+        yield
+        raise OSError("leaving")
+
+    app.cleanup_ctx.extend([diary.context("ctx"), fails])
+    app.on_cleanup.append(diary.receiver("cleanup"))
+    with pytest.raises(kind):
+        async with Lifespan(app):
+            app.start_soon(leave)
+            await anyio.sleep_forever()
+    assert diary == ["enter ctx", "leave ctx", "cleanup"]
+    assert "after another error" in caplog.text
+
+
+async def test_what_stops_the_program_ends_the_start():
+    app = Application()
+
+    async def leave() -> None:
+        raise SystemExit(3)
+
+    async def start(app: Application) -> None:
+        app.start_soon(leave)
+        await anyio.sleep_forever()
+
+    app.on_startup.append(start)
+    with pytest.raises(SystemExit):
+        await app.startup()
+
+
+async def test_what_stops_the_program_may_come_from_a_clean_up():
+    diary = Diary()
+    app = Application()
+
+    async def leave(app: Application) -> None:
+        raise KeyboardInterrupt
+
+    app.on_cleanup.append(leave)
+    app.on_cleanup.append(diary.receiver("cleanup"))
+    with pytest.raises(KeyboardInterrupt):
+        async with Lifespan(app):
+            pass
+    assert diary == ["cleanup"]
+
+
+def test_a_sub_applications_place_tells_whose_it_is():
+    app, sub = Application(), Application()
+    app.add_subapp("/sub", sub)
+    assert repr(list(app.on_startup)) == f"[<on_startup of {sub!r}>]"
 
 
 # -- misuse --------------------------------------------------------------------------------------------------------

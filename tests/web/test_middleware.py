@@ -112,6 +112,15 @@ async def test_a_middleware_may_answer_alone():
 # -- kinds ---------------------------------------------------------------------------------------------------------
 
 
+class Unsigned:
+    """A callable object whose signature cannot be found out, as of some built-in ones."""
+
+    __signature__ = "none"
+
+    async def __call__(self, request, handler):
+        return await handler(request)
+
+
 class Instance:
     """A callable object."""
 
@@ -150,6 +159,7 @@ async def any_keywords(request, **kwargs):
 
 KINDS = [
     noting("factory", []),
+    Unsigned(),
     Instance(),
     Instance().method,
     functools.partial(with_option, "option"),
@@ -314,6 +324,7 @@ def site(**options):
         (BOTH, "/plain/?x", 308, "/plain?x"),
         (BOTH, "//a///b/", 308, "/a/b"),
         (BOTH, "/slash", 404, None),
+        (BOTH, "/", 404, None),
         ({**BOTH, "merge_slashes": False}, "/plain/", 308, "/plain"),
     ],
 )

@@ -5,7 +5,7 @@ import sys
 import warnings
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Literal, Never, TypeVar, TypeVarTuple, overload
+from typing import TYPE_CHECKING, Any, Final, Never, TypeVar, TypeVarTuple, overload
 
 from structweb._server.log import web_logger
 from structweb._web.contexts import CleanupContextFactory
@@ -15,6 +15,7 @@ from structweb._web.keys import AppKey
 from structweb._web.lifespan import Lifespan, SubApplicationHook
 from structweb._web.middleware import Middleware
 from structweb._web.resources import AbstractResource
+from structweb._web.routes import Disconnect, checked_disconnect
 from structweb._web.signal import FrozenList, Signal
 from structweb._web.subapps import MatchedSubAppResource, PrefixedSubAppResource
 
@@ -28,9 +29,6 @@ T = TypeVar("T")
 D = TypeVar("D")
 R = TypeVar("R", bound=AbstractResource)
 Ts = TypeVarTuple("Ts")
-
-#: What a client's leaving does to the handler.
-Disconnect = Literal["cancel", "finish"]
 
 # What aiohttp has, or had, and what to write instead.
 _REMOVED_ARGUMENTS: Final[Mapping[str, str]] = {
@@ -51,7 +49,7 @@ class Application(MutableMapping[str | AppKey[Any], Any]):  # Any: each key has 
     Equal to itself only, and true also when it has no state.  `client_max_size` bounds what `Request.read` and the
     like take (0 or None: no limit), `client_max_fields` the fields of a form.  `handler_args` are settings of the
     server that a runner merges over its own.  `disconnect` says what a client's leaving does to a handler: "cancel"
-    it or let it "finish"; None leaves it to the application around this one, or to the server.
+    it or let it "finish"; None leaves it to the application around this one, or to the server.  A route may say it too.
     """
 
     def __init__(
@@ -68,8 +66,6 @@ class Application(MutableMapping[str | AppKey[Any], Any]):  # Any: each key has 
         for name in unknown:
             hint = f": {_REMOVED_ARGUMENTS[name]}" if name in _REMOVED_ARGUMENTS else ""
             raise TypeError(f"Application() got an unexpected keyword argument {name!r}{hint}")
-        if disconnect not in (None, "cancel", "finish"):
-            raise ValueError(f"disconnect must be 'cancel', 'finish' or None, got {disconnect!r}")
         #: Where the application's own code may log.
         self.logger = logger
         self._router = UrlDispatcher()
@@ -77,7 +73,7 @@ class Application(MutableMapping[str | AppKey[Any], Any]):  # Any: each key has 
         self._handler_args = MappingProxyType(dict(handler_args or {}))
         self._client_max_size = client_max_size or 0
         self._client_max_fields = client_max_fields
-        self._disconnect = disconnect
+        self._disconnect = checked_disconnect(disconnect)
         self._state: dict[str | AppKey[Any], Any] = {}  # Any: see the class
         self._subapps: list[Application] = []
         self._pre_frozen = False
@@ -152,7 +148,7 @@ class Application(MutableMapping[str | AppKey[Any], Any]):  # Any: each key has 
     def __iter__(self) -> Iterator[str | AppKey[Any]]:  # Any: keys of every type
         return iter(self._state)
 
-    @overload  # type: ignore[override]
+    @overload  # type: ignore[override]  # a Mapping knows nothing of typed keys
     def get(self, key: AppKey[T], default: None = None) -> T | None: ...
 
     @overload

@@ -48,7 +48,7 @@ class GeneratorContext(AbstractAsyncContextManager[object, None]):
 
     __slots__ = ("_generator", "_name")
 
-    def __init__(self, generator: AsyncIterator[object], name: str) -> None:
+    def __init__(self, generator: AsyncGenerator[object, None], name: str) -> None:
         self._generator = generator
         self._name = name
 
@@ -63,8 +63,7 @@ class GeneratorContext(AbstractAsyncContextManager[object, None]):
             await anext(self._generator)
         except StopAsyncIteration:
             return
-        if isinstance(self._generator, AsyncGenerator):
-            await self._generator.aclose()
+        await self._generator.aclose()
         raise RuntimeError(f"a cleanup context must yield once, {self._name} yielded again")
 
 
@@ -72,7 +71,7 @@ def _as_context(factory: CleanupContextFactory, app: "Application") -> AbstractA
     made: object = factory(app)
     if isinstance(made, AbstractAsyncContextManager):
         return made
-    if isinstance(made, AsyncIterator):
+    if isinstance(made, AsyncGenerator):
         return GeneratorContext(made, _name(factory))
     if iscoroutine(made):
         made.close()

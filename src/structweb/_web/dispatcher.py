@@ -11,7 +11,7 @@ from structweb._web.index import ResourceIndex
 from structweb._web.matching import AbstractRouter, MatchInfoError, UrlMappingMatchInfo
 from structweb._web.patterns import has_variables
 from structweb._web.resources import AbstractResource, DynamicResource, PlainResource, Resource
-from structweb._web.routes import METH_ANY, AbstractRoute, AnyHandler, ExpectHandler, ResourceRoute
+from structweb._web.routes import METH_ANY, AbstractRoute, AnyHandler, Disconnect, ExpectHandler, ResourceRoute
 from structweb._web.view import AbstractView
 from structweb._wire.urlpath import decode_path
 
@@ -27,6 +27,8 @@ class RouteOptions(TypedDict, total=False):
     name: str | None
     #: What answers an Expect field; by default ``100 Continue`` is sent.
     expect_handler: ExpectHandler | None
+    #: What a client's leaving does to the handler; by default what its application says.
+    disconnect: Disconnect | None
 
 
 class ResourcesView(Collection[AbstractResource]):
@@ -210,6 +212,7 @@ class UrlDispatcher(AbstractRouter, Mapping[str, AbstractResource]):
         *,
         name: str | None = None,
         expect_handler: ExpectHandler | None = None,
+        disconnect: Disconnect | None = None,
     ) -> AbstractRoute:
         """Add a handler for a method (``*`` for any) and a path.
 
@@ -217,7 +220,7 @@ class UrlDispatcher(AbstractRouter, Mapping[str, AbstractResource]):
         RuntimeError if the method is taken or the router frozen.
         """
         resource = self.add_resource(path, name=name)
-        return resource.add_route(method, handler, expect_handler=expect_handler)
+        return resource.add_route(method, handler, expect_handler=expect_handler, disconnect=disconnect)
 
     def add_get(
         self,
@@ -227,12 +230,13 @@ class UrlDispatcher(AbstractRouter, Mapping[str, AbstractResource]):
         name: str | None = None,
         allow_head: bool = True,
         expect_handler: ExpectHandler | None = None,
+        disconnect: Disconnect | None = None,
     ) -> AbstractRoute:
         """Add a handler for GET, and for HEAD unless `allow_head` is false; return the route for GET."""
         resource = self.add_resource(path, name=name)
         if allow_head:
-            resource.add_route("HEAD", handler, expect_handler=expect_handler)
-        return resource.add_route("GET", handler, expect_handler=expect_handler)
+            resource.add_route("HEAD", handler, expect_handler=expect_handler, disconnect=disconnect)
+        return resource.add_route("GET", handler, expect_handler=expect_handler, disconnect=disconnect)
 
     def add_head(self, path: str, handler: AnyHandler, **options: Unpack[RouteOptions]) -> AbstractRoute:
         """Add a handler for HEAD."""

@@ -7,7 +7,7 @@ from typing import NoReturn
 class CleanupError(ExceptionGroup[Exception], RuntimeError):
     """Several errors of one clean-up, in the order in which they occurred: see `exceptions`."""
 
-    def derive(self, excs: Sequence[Exception], /) -> "CleanupError":  # type: ignore[override]
+    def derive(self, excs: Sequence[Exception], /) -> "CleanupError":  # type: ignore[override]  # holds Exceptions only
         """Return the same error with other parts (used by ``except*``)."""
         return CleanupError(self.message, excs)
 

@@ -14,6 +14,7 @@ An error that leaves a task group alone counts as itself.
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from inspect import isawaitable
 from time import perf_counter
 from types import MappingProxyType
@@ -27,11 +28,9 @@ from structweb._web.errors import (
     HTTPBadRequest,
     HTTPException,
     HTTPNotFound,
-    HTTPNotImplemented,
     HTTPRequestHeaderFieldsTooLarge,
     HTTPRequestTimeout,
     HTTPRequestURITooLong,
-    HTTPVersionNotSupported,
 )
 from structweb._web.failures import sole
 from structweb._web.matching import MatchInfoError, UrlMappingMatchInfo
@@ -49,17 +48,10 @@ R = TypeVar("R", bound=BaseRequest)
 #: What a low-level server calls for each request.
 BareRequestHandler: TypeAlias = Callable[[BaseRequest], Awaitable[StreamResponse] | StreamResponse]
 
-# The statuses of the wire that have an exception of their own.
+# The statuses of the wire.
 _REFUSALS: Final[Mapping[int, type[HTTPException]]] = {
     error.status_code: error
-    for error in (
-        HTTPBadRequest,
-        HTTPRequestTimeout,
-        HTTPRequestURITooLong,
-        HTTPRequestHeaderFieldsTooLarge,
-        HTTPNotImplemented,
-        HTTPVersionNotSupported,
-    )
+    for error in (HTTPBadRequest, HTTPRequestTimeout, HTTPRequestURITooLong, HTTPRequestHeaderFieldsTooLarge)
 }
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -77,7 +69,7 @@ class Unanswered(NamedTuple):
 def compose_lineage(lineage: Lineage) -> Handler:
     """Return the handler of a route with everything around it, and keep it for the next request of the same kind."""
     handler = compose(lineage.route.handler, lineage.apps)
-    policies = [app.disconnect for app in lineage.apps] + [getattr(lineage.route, "disconnect", None)]
+    policies = [*(app.disconnect for app in lineage.apps), lineage.route.disconnect]
     lineage.composed = handler = _with_policy(handler, policies)
     return handler
 
@@ -105,10 +97,7 @@ async def _raise_unmatched(request: Request) -> Never:
 
 def _refusal_error(refusal: Refusal) -> HTTPException:
     """Return the HTTP exception that says what was wrong with a malformed request."""
-    error = _REFUSALS.get(refusal.status, HTTPBadRequest)(text=refusal.message)
-    if error.status != refusal.status:
-        error.set_status(refusal.status)
-    return error
+    return _REFUSALS.get(refusal.status, HTTPBadRequest)(text=refusal.message)
 
 
 class AnsweringHandler(ABC, Generic[R]):
@@ -156,6 +145,8 @@ class AnsweringHandler(ABC, Generic[R]):
         if self._gone_or_cut(exchange, error):
             return None
         response = self._response_to(error, request, exchange)
+        if exchange.peer_gone:
+            return None
         try:
             await response._send(request)
         except Exception as again:  # of the response itself, or of an on_response_prepare receiver
@@ -205,9 +196,9 @@ class AnsweringHandler(ABC, Generic[R]):
         """Answer 500 with nothing that could fail again: no signals, no headers of anybody's."""
         exchange.keep_alive = False
         text, content_type = crash_page(None, accept="", debug=False)
-        await exchange.respond(
-            500, "Internal Server Error", (("Content-Type", f"{content_type}; charset=utf-8"),), text.encode()
-        )
+        fields = (("Content-Type", f"{content_type}; charset=utf-8"),)
+        with suppress(ConnectionError):  # the client left after all
+            await exchange.respond(500, "Internal Server Error", fields, text.encode())
 
     def _log(
         self,

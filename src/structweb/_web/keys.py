@@ -103,7 +103,7 @@ class ChainMapProxy(Mapping[str | AppKey[Any], Any]):  # Any: each key has its o
                 return state[key]
         raise KeyError(key)
 
-    @overload  # type: ignore[override]
+    @overload  # type: ignore[override]  # a Mapping knows nothing of typed keys
     def get(self, key: AppKey[T], default: None = None) -> T | None: ...
 
     @overload

@@ -65,16 +65,22 @@ class Stage(Enum):
 class BackgroundTasks:
     """The task group of `Application.start_soon`: open around everything else, emptied before anything else ends."""
 
-    def __init__(self, task_group: anyio.abc.TaskGroup) -> None:
-        self.task_group = task_group
+    task_group: anyio.abc.TaskGroup
+
+    def __init__(self) -> None:
+        #: The KeyboardInterrupt or SystemExit of a task.
+        self.fatal: BaseException | None = None
         self._scopes: set[anyio.CancelScope] = set()
         self._stopping = False
         self._empty = anyio.Event()
 
+    async def open(self) -> None:
+        """Enter the task group; `Unwinding.leave` leaves it."""
+        self.task_group = anyio.create_task_group()
+        await self.task_group.__aenter__()
+
     def start_soon(self, func: Callable[[*Ts], Awaitable[object]], *args: *Ts, name: object) -> None:
-        """Start a task; its failure cancels the task that opened the group."""
-        if self._stopping:
-            raise RuntimeError(f"cannot start {func!r}: the application is being cleaned up")
+        """Start a task; its failure cancels the task that opened the group.  Not to be called after `stop`."""
         scope = anyio.CancelScope()
         self._scopes.add(scope)
         self.task_group.start_soon(self._run, scope, func, args, name=name or func)
@@ -91,6 +97,10 @@ class BackgroundTasks:
         try:
             with scope:
                 await func(*args)
+        except (KeyboardInterrupt, SystemExit) as exc:
+            # Let through, it would stop asyncio's loop under the feet of everything else.
+            self.fatal = exc
+            self.task_group.cancel_scope.cancel()
         finally:
             self._scopes.discard(scope)
             if self._stopping and not self._scopes:
@@ -122,7 +132,7 @@ class Unwinding:
         except Exception as exc:  # noqa: BLE001 - it is raised when every step has run
             self.note(exc)
         except BaseException as exc:  # noqa: BLE001 - it goes on when every step has run
-            self.interrupt = exc
+            self.interrupt = sole(exc)
             cut = is_cancellation(exc) and scope.cancel_called
         if cut or scope.cancelled_caught:
             logger.warning("Clean-up %s was cut short %s s after the cancellation", name, self._lifespan.grace)
@@ -138,7 +148,7 @@ class Unwinding:
         except Exception as exc:  # noqa: BLE001 - it is raised when every step has run
             self.note(exc)
         except BaseException as exc:  # noqa: BLE001 - the caller lets it go on
-            self.interrupt = exc
+            self.interrupt = sole(exc)
         else:
             if self.interrupt is not None and is_cancellation(self.interrupt):
                 self.interrupt = None
@@ -183,16 +193,14 @@ class Lifespan:
         self._task_id = 0
         self._held: list[HeldContext] = []
         self._joined: list[Application] = []
-        self._background: BackgroundTasks | None = None
+        self._background = BackgroundTasks()
 
     async def __aenter__(self) -> Self:
         if self._stage is not Stage.NEW:
             raise RuntimeError(f"cannot start {self._app!r}: its lifespan is {self._stage.value}")
         self._stage = Stage.RUNNING
         self._task_id = anyio.get_current_task().id
-        task_group = anyio.create_task_group()
-        await task_group.__aenter__()
-        self._background = BackgroundTasks(task_group)
+        await self._background.open()
         try:
             await self._join(self._app)
             self._app.freeze()
@@ -220,7 +228,7 @@ class Lifespan:
 
     def start_soon(self, func: Callable[[*Ts], Awaitable[object]], *args: *Ts, name: object = None) -> None:
         """Run ``func(*args)`` in the background, see `Application.start_soon`."""
-        if self._background is None or self._stage is not Stage.RUNNING:
+        if self._stage is not Stage.RUNNING:
             raise RuntimeError(f"cannot start {func!r}: the lifespan of {self._app!r} is {self._stage.value}")
         self._background.start_soon(func, *args, name=name)
 
@@ -249,6 +257,9 @@ class Lifespan:
             if original is not exc:
                 reraise(original)
             return
+        if unwinding.interrupt is not None and not is_cancellation(unwinding.interrupt):
+            unwinding.log_errors("after a failed start")
+            reraise(unwinding.interrupt)
         unwinding.raise_errors()  # the crash of a background task is what cancelled the start
         if unwinding.interrupt is None:
             raise RuntimeError(f"the start of {self._app!r} was cancelled by a cancel scope of one of its contexts")
@@ -258,16 +269,15 @@ class Lifespan:
         self._stage = Stage.ENDED
         unwinding = Unwinding(self, exc if exc is not None and is_cancellation(exc) else None)
         background = self._background
-        if background is not None:
-            await unwinding.run(anyio.CancelScope().__enter__(), background.stop, "of background tasks")
+        await unwinding.run(anyio.CancelScope().__enter__(), background.stop, "of background tasks")
         while self._held:
             held = self._held.pop()
             await unwinding.run(held.scope, held.leave, held.name)
         if completed:
             for receiver, app in self._cleanup_receivers(self._app):
                 await unwinding.run(anyio.CancelScope().__enter__(), partial(_call, receiver, app), receiver)
-        if background is not None:
-            await unwinding.leave(background.task_group)
+        await unwinding.leave(background.task_group)
+        unwinding.interrupt = background.fatal or unwinding.interrupt
         for app in self._joined:
             app.part(self)
         return unwinding

@@ -12,6 +12,7 @@ from structweb._web.routes import (
     METH_ANY,
     AbstractRoute,
     AnyHandler,
+    Disconnect,
     ExpectHandler,
     Info,
     ResourceRoute,
@@ -79,7 +80,12 @@ class Resource(AbstractResource):
         self._watchers: list[Callable[[], None]] = []
 
     def add_route(
-        self, method: str, handler: AnyHandler, *, expect_handler: ExpectHandler | None = None
+        self,
+        method: str,
+        handler: AnyHandler,
+        *,
+        expect_handler: ExpectHandler | None = None,
+        disconnect: Disconnect | None = None,
     ) -> ResourceRoute:
         """Add a handler for a method (``*``: for every method without a route of its own) and return the route.
 
@@ -91,7 +97,7 @@ class Resource(AbstractResource):
                 f"Added route will never be executed, method {taken.method} is already registered"
                 f" (adding {method} to {self!r})"
             )
-        route = ResourceRoute(method, handler, self, expect_handler=expect_handler)
+        route = ResourceRoute(method, handler, self, expect_handler=expect_handler, disconnect=disconnect)
         self.register_route(route)
         return route
 

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
 from inspect import isawaitable, iscoroutinefunction
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 from yarl import URL
 
@@ -25,6 +25,8 @@ Handler: TypeAlias = Callable[["Request"], Awaitable["StreamResponse"]]
 AnyHandler: TypeAlias = Handler | Callable[["Request"], "StreamResponse"] | type[AbstractView]
 #: What runs for a request with an Expect field, before the middlewares.  A response ends the exchange.
 ExpectHandler: TypeAlias = Callable[["Request"], "Awaitable[StreamResponse | None] | StreamResponse | None"]
+#: What a client's leaving does to the handler: "cancel" it, or let it "finish".
+Disconnect: TypeAlias = Literal["cancel", "finish"]
 #: What `get_info` tells; the keys depend on the kind of resource.
 Info: TypeAlias = Mapping[str, Any]  # Any: a path, a pattern, an application, an exception, ... by the key
 
@@ -71,9 +73,11 @@ class AbstractRoute(ABC):
         handler: AnyHandler,
         *,
         expect_handler: ExpectHandler | None = None,
+        disconnect: Disconnect | None = None,
         resource: "AbstractResource | None" = None,
     ) -> None:
         self._method = checked_method(method)
+        self._disconnect = checked_disconnect(disconnect)
         self._handler = _awaitable(handler)
         if expect_handler is None:
             expect_handler = _default_expect_handler
@@ -92,6 +96,11 @@ class AbstractRoute(ABC):
     def handler(self) -> Handler:
         """What to call with the request and to await: the handler itself, or a wrapper round a plain function."""
         return self._handler
+
+    @property
+    def disconnect(self) -> Disconnect | None:
+        """What a client's leaving does to the handler; None leaves it to the application."""
+        return self._disconnect
 
     @property
     @abstractmethod
@@ -135,8 +144,9 @@ class ResourceRoute(AbstractRoute):
         resource: "AbstractResource",
         *,
         expect_handler: ExpectHandler | None = None,
+        disconnect: Disconnect | None = None,
     ) -> None:
-        super().__init__(method, handler, expect_handler=expect_handler, resource=resource)
+        super().__init__(method, handler, expect_handler=expect_handler, disconnect=disconnect, resource=resource)
         self._owner = resource
 
     def __repr__(self) -> str:
@@ -193,6 +203,13 @@ class SystemRoute(AbstractRoute):
     def get_info(self) -> Info:
         """Return the exception as ``http_exception``."""
         return {"http_exception": self._http_exception}
+
+
+def checked_disconnect(disconnect: Disconnect | None) -> Disconnect | None:
+    """Return the policy; ValueError if it is none."""
+    if disconnect not in (None, "cancel", "finish"):
+        raise ValueError(f"disconnect must be 'cancel', 'finish' or None, got {disconnect!r}")
+    return disconnect
 
 
 def checked_method(method: str) -> str:
