@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from structweb import cli
 from tests.web.loopback import PATIENCE, ask_from_thread
 
 MODULE = """
@@ -206,16 +207,38 @@ def test_a_timeout_of_the_shutdown(folder: Path):
         (["--backend", "trio", "--uvloop", "mine:make"], "--uvloop is for asyncio, got --backend trio"),
     ],
 )
-def test_usage_errors(folder: Path, arguments: list[str], message: str):
+@pytest.mark.parametrize("shape", ["structweb serve", "python -m structweb.web"])
+def test_usage_errors(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    shape: str,
+    arguments: list[str],
+    message: str,
+):
     """One clear sentence, and exit code 2; the same in both shapes."""
-    for shape in (SERVE, ["-m", "structweb.web"]):
-        done = run(folder, *shape, *arguments)
-        assert done.returncode == 2
-        assert done.stdout == ""
-        last = done.stderr.splitlines()[-1]
-        assert message in last
-        assert last.startswith(f"python -m {shape[1]}")
-        assert "Traceback" not in done.stderr
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
+    monkeypatch.setattr(sys, "modules", dict(sys.modules))
+    with pytest.raises(SystemExit) as ended:
+        if shape == "structweb serve":
+            cli.main(["serve", *arguments])
+        else:
+            cli.serve_main(arguments)
+    assert ended.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    last = err.splitlines()[-1]
+    assert message in last
+    assert last.startswith(f"{shape}: error: ")
+
+
+@pytest.mark.parametrize("shape", [SERVE, ["-m", "structweb.web"]], ids=lambda shape: shape[1])
+def test_usage_errors_of_a_process(folder: Path, shape: list[str]):
+    done = run(folder, *shape, "nowhere:make")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1].endswith("error: cannot import nowhere: No module named 'nowhere'")
+    assert "Traceback" not in done.stderr
 
 
 def test_without_unix_sockets_a_path_is_a_usage_error(folder: Path):

@@ -359,10 +359,9 @@ async def test_graceful_exit_of_a_handler_ends_the_server():
         raise web.GracefulExit
 
     with pytest.raises(web.GracefulExit):
-        async with web.AppRunner(make_app(leave=leave)) as runner:
-            async with await connect(await started(runner)) as stream:
-                await stream.send(request("/leave"))
-                await anyio.sleep_forever()
+        async with web.AppRunner(make_app(leave=leave)) as runner, await connect(await started(runner)) as stream:
+            await stream.send(request("/leave"))
+            await anyio.sleep_forever()
 
 
 NEVER_CLEANED_UP = """

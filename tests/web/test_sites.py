@@ -4,7 +4,6 @@ import socket
 import ssl
 from pathlib import Path
 
-import anyio
 import pytest
 
 from structweb import web
