@@ -1,17 +1,19 @@
 """Requests (W-043..W-056, X-15..X-18, X-41)."""
 
 import json
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import anyio
 import pytest
 
 from structweb._server.lifecycle import Engine
+from structweb._web.app import Application
 from structweb._web.content import PayloadAccessError
 from structweb._web.errors import HTTPRequestEntityTooLarge
 from structweb._web.handling import BareHandler
 from structweb._web.keys import NotAppKeyWarning, RequestKey
-from structweb._web.request import BaseRequest
+from structweb._web.request import BaseRequest, Request
 from structweb._web.response import Response
 from structweb._web.settings import settings_from
 from structweb._wire.conditional import ETag
@@ -90,7 +92,21 @@ async def test_attributes_of_ones_own_are_kept():
 def where(request):
     return {
         name: str(getattr(request, name))
-        for name in (["method", "url", "rel_url", "path", "path_qs", "raw_path", "query_string", "scheme", "host", "remote", "secure"])
+        for name in (
+            [
+                "method",
+                "url",
+                "rel_url",
+                "path",
+                "path_qs",
+                "raw_path",
+                "query_string",
+                "scheme",
+                "host",
+                "remote",
+                "secure",
+            ]
+        )
     } | {"query": list(request.query.items())}
 
 
@@ -141,23 +157,93 @@ async def test_odd_targets(target, path, url):
     assert await seen(look, target) == (path, path, url)
 
 
+@asynccontextmanager
+async def bare(handler, factory=BaseRequest, **addresses):
+    """Serve one connection with a handler and nothing around it."""
+    settings = settings_from({}, "test")
+    client, server = memory_pipe(**addresses)
+    handle = BareHandler(handler, factory, settings)
+    async with Engine(handle, settings.connections) as engine, anyio.create_task_group() as group:
+        group.start_soon(engine.serve_stream, server)
+        yield Connection(client)
+        client.close()
+
+
 async def test_asterisk_and_authority_form():
     """No route has them: a bare server sees them."""
 
     async def handler(request):
         return Response(text=repr([request.path, str(request.rel_url), str(request.url), request.host]))
 
-    settings = settings_from({}, "test")
-    client, server = memory_pipe()
-    async with (
-        Engine(BareHandler(handler, BaseRequest, settings), settings.connections) as engine,
-        anyio.create_task_group() as group,
-    ):
-        group.start_soon(engine.serve_stream, server)
-        connection = Connection(client)
+    async with bare(handler) as connection:
         assert (await connection.ask("*", method="OPTIONS")).text == "['*', '*', 'http://test/*', 'test']"
         await connection.stream.send(request_bytes("foo.com:443", method="CONNECT", host="foo.com:443"))
         assert b"200 OK" in await connection.rest()
+
+
+async def test_request_without_an_application():
+    async def handler(request):
+        response = Response(text="x")
+        response.set_cookie("a", "b")
+        return response
+
+    async with bare(handler) as connection:
+        assert (await connection.ask()).headers["set-cookie"] == "a=b; path=/"
+
+
+async def test_request_before_it_is_routed():
+    app = Application()
+
+    async def handler(request):
+        for what in ("match_info", "config_dict"):
+            with pytest.raises(RuntimeError, match="was not routed yet"):
+                getattr(request, what)
+        if request.path == "/app":
+            return Response(text=repr(request.app is app))
+        with pytest.raises(RuntimeError, match="was not routed yet"):
+            request.app  # noqa: B018 - a property
+        response = Response(text="x")
+        response.set_cookie("a", "b")
+        return response
+
+    async with bare(handler, lambda exchange: Request(exchange, app=app)) as connection:
+        assert (await connection.ask("/app")).text == "True"
+    async with bare(handler, Request) as connection:
+        assert (await connection.ask("/")).text == "x"
+
+
+@pytest.mark.parametrize(
+    ("local", "host"), [(("192.0.2.2", 80), "192.0.2.2"), (("::1", 80, 0, 0), "[::1]"), ("/run/sock", "/run/sock")]
+)
+async def test_without_host_and_behind_all_kinds_of_addresses(local, host):
+    found = []
+
+    async def handler(request):
+        assert request.url is request.url
+        found.append((request.host, request.remote, request.remote))
+        return Response()
+
+    for remote, seen_as in ((("2001:db8::1", 1, 0, 0), "2001:db8::1"), ("", ""), (None, None)):
+        async with bare(handler, client_address=remote, server_address=local) as connection:
+            await connection.stream.send(b"GET / HTTP/1.0\r\n\r\n")
+            await connection.rest()
+        assert found.pop() == (host, seen_as, seen_as)
+
+
+async def test_send_continue():
+    """X-17: what a handler of Expect calls."""
+
+    async def expect(request):
+        await request.send_continue()
+
+    app = Application()
+    app.router.add_post("/", read_all, expect_handler=expect)
+    async with serving(app) as served:
+        connection = served.connect()
+        await connection.stream.send(request_bytes("/", "Expect: 100-continue", "Content-Length: 3", method="POST"))
+        assert await connection.stream.receive_until(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        await connection.stream.send(b"abc")
+        assert (await connection.answer()).text == "True b'abc'"
 
 
 async def test_without_host_the_local_address_stands_in():

@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from http.cookies import CookieError
 
@@ -116,6 +117,11 @@ async def test_sent_response_cannot_be_changed():
 def test_what_does_not_go_together(arguments, error, message):
     with pytest.raises(error, match=message):
         Response(**arguments)
+
+
+def test_arguments_for_compression_are_taken():
+    with ThreadPoolExecutor(1) as executor:
+        assert Response(text="x", zlib_executor=executor, zlib_executor_size=1).text == "x"
 
 
 def test_headers_are_copied():

@@ -5,6 +5,7 @@ import logging
 import anyio
 import pytest
 
+from structweb._web.payload import Payload
 from structweb._web.response import Response
 from structweb._web.streaming import StreamResponse
 from tests.web.served import serving
@@ -135,6 +136,27 @@ async def test_response_of_another_request():
     assert (await talk(handler, sent)).endswith(b"new")
 
 
+async def test_force_close_before_it_streams():
+    async def handler(request):
+        response = StreamResponse()
+        response.force_close()
+        await response.prepare(request)
+        return response
+
+    async with serving(app_of(handler)) as served:
+        connection = served.connect()
+        await connection.stream.send(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+        assert b"\r\nConnection: close\r\n" in await connection.rest()
+
+
+async def test_server_without_a_name():
+    async with serving(app_of(streamer(b"x", headers={"Date": "today"})), server_header=None) as served:
+        connection = served.connect()
+        await connection.stream.send(request_bytes())
+        reply = parse(await connection.rest())
+    assert (reply.get("Server"), reply.get("Date")) == (None, "today")
+
+
 async def test_force_close_while_it_streams():
     async def handler(request):
         response = StreamResponse(headers={"Content-Length": "0"})
@@ -225,9 +247,44 @@ async def test_async_generator_as_body():
     assert ended == [3, 2]
     response = Response(body=pieces(1))
     assert response.content_length is None
+    with pytest.raises(RuntimeError, match="must come after prepare"):
+        await response.write_eof()
     with pytest.raises(TypeError, match="writes itself"):
         response.text  # noqa: B018 - a property
     await response.body.close()
+
+
+async def test_payload_of_ones_own():
+    closed = []
+
+    class Spelled(Payload):
+        content_type = "text/x"
+        headers = {"A": "payload", "B": "payload"}  # noqa: RUF012 - never changed
+
+        def __init__(self, text, size):
+            self.text = text
+            self.length = size
+
+        @property
+        def size(self):
+            return self.length
+
+        async def write(self, writer):
+            for letter in self.text:
+                await writer.write(letter.encode())
+
+        async def close(self):
+            closed.append(self.text)
+
+    reply = await ask(lambda request: Response(body=Spelled("abc", 3), headers={"A": "own"}))
+    assert (reply.body, reply.get("Content-Length"), reply.get("Content-Type")) == (b"abc", "3", "text/x")
+    assert (reply.get("A"), reply.get("B")) == ("own", "payload")
+    reply = await ask(lambda request: Response(body=Spelled("abc", None)), version="1.0")
+    assert (reply.body, reply.get("Content-Length")) == (b"abc", None)
+    assert set(closed) == {"abc"}
+    # Closed, too, if nothing can be sent.
+    assert (await ask(lambda request: Response(body=Spelled("d", 1), headers={"A": "\0"}))).status == 500
+    assert "d" in closed
 
 
 async def test_body_of_a_request_as_body_of_the_response():

@@ -1,19 +1,20 @@
 """The cookies that a response sets."""
 
+from abc import ABC, abstractmethod
 from http.cookies import SimpleCookie
 
 from structweb._wire.cookies import EPOCH
 from structweb._wire.cookies import set_cookie as write_cookie
 
 
-class ResponseCookies:
+class ResponseCookies(ABC):
     """The cookies of a response; they become header fields when it is prepared."""
 
     _cookies: SimpleCookie | None = None
 
+    @abstractmethod
     def _check_unsent(self, what: str) -> None:
         """Raise RuntimeError if the head of the response has been sent."""
-        raise NotImplementedError
 
     @property
     def cookies(self) -> SimpleCookie:

@@ -73,7 +73,8 @@ class StreamResponse(State, ResponseHeaders, ResponseCookies):
     _exchange: "Exchange | None" = None
 
     def __init__(self, *, status: int = 200, reason: str | None = None, headers: LooseHeaders | None = None) -> None:
-        self._headers = CIMultiDict() if headers is None else CIMultiDict(headers)
+        if headers is not None:
+            self._headers = CIMultiDict(headers)
         if status != 200 or reason is not None:
             self._set_status(status, reason)
 
