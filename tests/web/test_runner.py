@@ -2,11 +2,14 @@
 
 import contextlib
 import logging
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from structweb import web
@@ -100,6 +103,145 @@ async def test_cleanup_from_another_task_is_refused_and_undoes_nothing():
 
             tg.start_soon(clean_up)
         assert (await ask(address)).status == 200
+
+
+async def test_cleanup_before_what_was_opened_later_has_ended_says_so():
+    """X-01: the order is that of nested blocks, and the mistake can be put right."""
+    runner = web.AppRunner(make_app())
+    await runner.setup()
+    scope = anyio.CancelScope()
+    scope.__enter__()
+    with pytest.raises(RuntimeError, match=r"<AppRunner running> cannot be cleaned up yet: .* is still open; end it"):
+        await runner.cleanup()
+    with contextlib.suppress(RuntimeError):  # trio has ended it
+        scope.__exit__(None, None, None)
+    await runner.cleanup()
+    assert runner.server is None
+
+
+async def test_a_cancelled_block_is_not_taken_for_one_that_was_left():
+    """What follows the block may need what the block did not get to."""
+    reached = []
+    with anyio.CancelScope() as scope:
+        async with web.AppRunner(make_app()):
+            scope.cancel()
+            await anyio.sleep_forever()
+        reached.append("what follows")
+    assert scope.cancelled_caught
+    assert reached == []
+
+
+async def test_a_deadline_around_the_block_ends_it():
+    with anyio.move_on_after(0.01) as scope:
+        async with web.AppRunner(make_app()):
+            await anyio.sleep_forever()
+    assert scope.cancelled_caught
+
+
+async def test_cancellation_during_start_up_unwinds_it():
+    events: list[str] = []
+    entered = anyio.Event()
+
+    async def ctx(app: web.Application) -> AsyncIterator[None]:
+        yield
+        await anyio.sleep(0.01)
+        events.append("left")
+
+    async def start(app: web.Application) -> None:
+        entered.set()
+        await anyio.sleep_forever()
+
+    app = make_app()
+    app.cleanup_ctx.append(ctx)
+    app.on_startup.append(start)
+    async with anyio.create_task_group() as tg:
+        tg.start_soon(web.AppRunner(app).run)
+        await entered.wait()
+        tg.cancel_scope.cancel()
+    assert events == ["left"]
+
+
+async def test_services_of_the_application_outlive_the_requests_of_a_cancelled_server():
+    """A clean-up context's task group runs until the last handler has ended, not until the cancellation."""
+    entered, asked = anyio.Event(), anyio.Event()
+    requests = web.AppKey("requests", anyio.abc.ObjectSendStream)
+
+    async def ctx(app: web.Application) -> AsyncIterator[None]:
+        send, receive = anyio.create_memory_object_stream[anyio.Event]()
+
+        async def service() -> None:
+            async for event in receive:
+                event.set()
+
+        async with send, receive, anyio.create_task_group() as tg:
+            tg.start_soon(service)
+            app[requests] = send
+            yield
+            tg.cancel_scope.cancel()
+
+    async def slow(request: web.Request) -> web.Response:
+        entered.set()
+        await asked.wait()
+        served = anyio.Event()
+        await request.app[requests].send(served)
+        await served.wait()
+        return web.Response(text="served")
+
+    async def on_shutdown(app: web.Application) -> None:
+        asked.set()
+
+    app = make_app(slow=slow)
+    app.cleanup_ctx.append(ctx)
+    app.on_shutdown.append(on_shutdown)
+    async with anyio.create_task_group() as tg:
+        runner = await tg.start(web.AppRunner(app).run)
+        stream = await connect(await started(runner))
+        await stream.send(request("/slow"))
+        await entered.wait()
+        tg.cancel_scope.cancel()
+    async with stream:
+        assert parsed(await read_all(stream)).body == b"served"
+
+
+# -- signals -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_leaves_the_block(number: signal.Signals):
+    async with web.AppRunner(make_app(), handle_signals=True) as runner:
+        address = await started(runner)
+        os.kill(os.getpid(), number)
+        await anyio.sleep_forever()
+    assert runner.server is None
+    with pytest.raises(OSError, match=r"refused|attempts failed"):
+        await connect(address)
+
+
+async def test_a_signal_between_the_halves_is_a_graceful_exit():
+    runner = web.AppRunner(make_app(), handle_signals=True)
+    await runner.setup()
+    with pytest.raises(web.GracefulExit):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            await anyio.sleep_forever()
+        finally:
+            await runner.cleanup()
+    assert runner.server is None
+    await anyio.lowlevel.checkpoint()  # and nothing of the cancellation is left
+
+
+async def test_a_signal_during_start_up_is_a_graceful_exit():
+    async def start(app: web.Application) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await anyio.sleep_forever()
+
+    app = make_app()
+    app.on_startup.append(start)
+    runner = web.AppRunner(app, handle_signals=True)
+    with pytest.raises(web.GracefulExit):
+        await runner.setup()
+    await runner.cleanup()
+    await anyio.lowlevel.checkpoint()
 
 
 async def test_cleanup_works_while_its_task_is_being_cancelled():

@@ -71,6 +71,7 @@ class BaseRunner(ABC):
         # Around the code between set-up and clean-up.
         self._body = anyio.CancelScope()
         self._interrupted = False
+        self._misnested = False
 
     @property
     def server(self) -> Server | None:
@@ -165,7 +166,7 @@ class BaseRunner(ABC):
         await stack.enter_async_context(_Aside(server))
         self._server = server
         stack.push_async_exit(self._drain)
-        stack.enter_context(self._body)
+        self._body.__enter__()
 
     async def _relay_cancellation(self) -> None:
         """Wait outside the shelter for a cancellation of the task, and let it reach the body."""
@@ -185,8 +186,18 @@ class BaseRunner(ABC):
                 f"{self!r} must be cleaned up by the task that set it up, {self._task}, got {anyio.get_current_task()}; "
                 "'await task_group.start(runner.run)' gives a runner a task of its own"
             )
+        try:
+            ended = bool(self._body.__exit__(type(exc) if exc else None, exc, exc.__traceback__ if exc else None))
+        except RuntimeError as error:
+            if not self._misnested:
+                self._misnested = True
+                raise RuntimeError(
+                    f"{self!r} cannot be cleaned up yet: something that was opened since its set-up (a task group, a "
+                    "cancel scope, another runner) is still open; end it first, as nested 'async with' blocks would"
+                ) from error
+            ended = False  # trio left the scope at the first attempt: go on with the rest
         self._state = State.CLOSING
-        return await self._leave(exc)
+        return await self._leave(None if ended else exc) or ended
 
     async def _leave(self, exc: BaseException | None) -> bool:
         traceback = None if exc is None else exc.__traceback__
@@ -202,7 +213,9 @@ class BaseRunner(ABC):
             self._server = None
             self._sites.clear()
         if self._interrupted:
-            await anyio.lowlevel.checkpoint_if_cancelled()  # the body was not left, it was cancelled, and so is the task
+            await (
+                anyio.lowlevel.checkpoint_if_cancelled()
+            )  # the body was not left, it was cancelled, and so is the task
         return ended
 
     async def _drain(
