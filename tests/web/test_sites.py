@@ -5,14 +5,16 @@ import ssl
 from pathlib import Path
 
 import pytest
+import trustme
+from anyio.streams.tls import TLSStream
 
 from structweb import web
-from tests.web.loopback import ask, connect
+from tests.web.loopback import ask, connect, parsed, read_all, request
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_backends]
 
 
-async def hello(request: web.Request) -> web.Response:
+async def hello(_: web.Request) -> web.Response:
     return web.Response(text="hello")
 
 
@@ -154,6 +156,51 @@ async def test_a_datagram_socket_is_refused(runner: web.AppRunner):
     with socket.socket(type=socket.SOCK_DGRAM) as sock, pytest.raises(ValueError, match="stream socket"):
         await web.SockSite(runner, sock).start()
     assert runner.sites == set()
+
+
+# -- TLS -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """What a server and a client need to trust each other."""
+    authority = trustme.CA()
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("localhost", "127.0.0.1").configure_cert(server)
+    authority.configure_trust(client)
+    return server, client
+
+
+async def tell(asked: web.Request) -> web.Response:
+    cipher = asked.get_extra_info("cipher")
+    return web.Response(text=f"{asked.scheme} {asked.secure} {cipher is not None}")
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix", "sock"])
+async def test_tls_on_every_kind_of_site(contexts, tmp_path: Path, kind: str):
+    """W-186."""
+    server, client = contexts
+    app = web.Application()
+    app.router.add_get("/", tell)
+    async with web.AppRunner(app) as runner:
+        if kind == "tcp":
+            site: web.BaseSite = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=server)
+        elif kind == "unix":
+            site = web.UnixSite(runner, tmp_path / "s", ssl_context=server)
+        else:
+            site = web.SockSite(runner, socket.create_server(("127.0.0.1", 0)), ssl_context=server)
+        await site.start()
+        assert site.name.startswith("https://")
+        # A peer that never begins its handshake, and one that does not speak TLS, are nobody else's trouble.
+        async with await connect(site.addresses[0]), await connect(site.addresses[0]) as plain:
+            await plain.send(request())
+            assert not (await read_all(plain)).startswith(b"HTTP")
+            raw = await connect(site.addresses[0])
+            async with await TLSStream.wrap(
+                raw, hostname="localhost", ssl_context=client, standard_compatible=False
+            ) as stream:
+                await stream.send(request())
+                assert parsed(await read_all(stream)).body == b"https True True"
 
 
 # -- all of them ---------------------------------------------------------------------------------------------------
