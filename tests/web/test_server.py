@@ -120,6 +120,7 @@ async def test_options_reach_the_connections():
     assert server.handler_cancellation is False
     assert parsed(await asked(server, request("/" + 20 * "x"))).status == 414
     assert parsed(await asked(server, request("/"))).headers["server"] == "mine"
+    assert "server" not in parsed(await asked(web.Server(echo, server_header=None), request("/"))).headers
 
 
 async def test_arguments_are_checked():
