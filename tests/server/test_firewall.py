@@ -52,6 +52,18 @@ async def test_what_concerns_the_program_passes(caplog, kind):
     assert not caplog.records
 
 
+class Foreign(BaseException):
+    """As asyncio's CancelledError is on trio."""
+
+
+async def test_what_is_no_exception_and_no_cancellation_is_a_failure(caplog):
+    """X-03: only KeyboardInterrupt and SystemExit may take the server down."""
+    assert contain(raised(Foreign()), WHERE) is None
+    (record,) = caplog.records
+    assert record.levelname == "ERROR"
+    assert isinstance(record.exc_info[1], Foreign)
+
+
 async def test_a_mixture_is_sorted(caplog):
     """A nursery may raise everything at once: failures are logged, cancellations dropped, the rest passes."""
     interrupt = KeyboardInterrupt()

@@ -1,8 +1,13 @@
 """What leaves a connection: failures become log records, nothing reaches a sibling."""
 
+from typing import Final
+
 import anyio
 
 from structweb._server.log import server_logger
+
+#: What ends the program, whoever raises it.
+_FATAL: Final = (KeyboardInterrupt, SystemExit)
 
 
 def unwrapped(error: BaseException) -> BaseException:
@@ -16,25 +21,30 @@ def contain(error: BaseException, where: str) -> BaseException | None:
     """Log the failures in `error` as one record; return what concerns the whole program, or None.
 
     An `Exception`, or a group of them, is logged with its traceback under `where` (who is connected, doing what).
-    KeyboardInterrupt and SystemExit are returned: the caller must end the server with them.
+    KeyboardInterrupt and SystemExit are returned: the caller must end the server with them.  Other exceptions outside
+    of `Exception` are failures too: asyncio's CancelledError on trio is one handler's mistake, and nobody else's.
     A cancellation is dropped, so this belongs into the outermost frame of a task, where nothing is left to cancel.
     There it must not pass, even: on asyncio a stray one (a handler that raises CancelledError) would cancel the
     whole task group around it.
     """
     failures, rest = _split(error, Exception)
-    if failures is not None:
-        alone = unwrapped(failures)
-        server_logger.error("Connection failed (%s): %r", where, alone, exc_info=alone)
-    if rest is None:
-        return None
-    cancellation, fatal = _split(rest, anyio.get_cancelled_exc_class())
+    fatal, rest = _split(rest, _FATAL)
+    cancellation, strange = (None, None) if rest is None else _split(rest, anyio.get_cancelled_exc_class())
+    for failure in (failures, strange):
+        if failure is not None:
+            alone = unwrapped(failure)
+            server_logger.error("Connection failed (%s): %r", where, alone, exc_info=alone)
     if cancellation is not None and anyio.current_effective_deadline() != float("-inf"):
         server_logger.debug("Connection ended by a cancellation from outside (%s)", where, exc_info=cancellation)
     return None if fatal is None else unwrapped(fatal)
 
 
-def _split(error: BaseException, kind: type[BaseException]) -> tuple[BaseException | None, BaseException | None]:
+def _split(
+    error: BaseException | None, kind: type[BaseException] | tuple[type[BaseException], ...]
+) -> tuple[BaseException | None, BaseException | None]:
     """Return the part of `error` that is of `kind`, and the rest."""
+    if error is None:
+        return None, None
     if isinstance(error, kind):
         return error, None
     if isinstance(error, BaseExceptionGroup):
