@@ -329,9 +329,21 @@ class Program(subprocess.Popen[str]):
 
     def rest(self) -> list[str]:
         """Wait for the end; the program must end with 0 and without a traceback."""
-        out, err = self.communicate(timeout=PATIENCE)
-        assert (self.returncode, "Traceback" in err) == (0, False), err
+        assert self.stdout is not None
+        assert self.stderr is not None
+        # Not communicate(): it would not see what line() has read ahead.
+        overdue = threading.Timer(PATIENCE, self.kill)
+        overdue.start()
+        out, err = self.stdout.read(), self.stderr.read()
+        returncode = self.wait()
+        overdue.cancel()
+        overdue.join()
+        assert (returncode, "Traceback" in err) == (0, False), err
         return out.splitlines()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.kill()  # if it is still there, a test has failed, and is not to hang on top of that
+        super().__exit__(*exc_info)
 
 
 def visitor(address: tuple[str, int], path: str) -> socket.socket:
