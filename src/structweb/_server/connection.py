@@ -132,6 +132,7 @@ class Connection:
         handler = server.handler
         base = copy_context()
         in_a_row = 0
+        fresh = True  # nobody has asked for anything yet
         phase: Phase | None = Phase.IDLE  # None: a head may be here already
         while True:
             if phase is not None:
@@ -146,12 +147,14 @@ class Connection:
             try:
                 head = wire.next_head()
             except Refusal as refusal:
+                refusal.foreign = refusal.foreign and fresh
                 await self._refuse(refusal)
                 break
             if head is None:
                 phase = Phase.HEAD if wire.head_started else Phase.IDLE
                 continue
             server.requests_count += 1
+            fresh = False
             self.exchange = exchange = Exchange(self, head)
             self.phase, self.deadline = Phase.HANDLER, None
             await run_isolated(handler(exchange), base.copy(), self)  # type: ignore[arg-type]  # a coroutine in practice

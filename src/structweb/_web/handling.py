@@ -12,6 +12,8 @@ What an error becomes, the first rule that fits:
 An error that leaves a task group alone counts as itself.
 """
 
+import logging
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -127,7 +129,9 @@ class AnsweringHandler(ABC, Generic[R]):
         try:
             answer = await self.handle(request, exchange)
             # The first test answers for most: StreamResponse is an abstract mapping, and asking those takes a while.
-            if answer.__class__ is Response or isinstance(answer, StreamResponse):
+            if answer.__class__ is Response or (
+                isinstance(answer, StreamResponse) and not isinstance(answer, HTTPException)
+            ):
                 response = answer
             else:
                 response = self._in_place_of(answer, request)
@@ -183,9 +187,14 @@ class AnsweringHandler(ABC, Generic[R]):
         return Response(status=500, text=text, content_type=content_type)
 
     def _log_refusal(self, request: R, refusal: Refusal) -> None:
-        self._logger.warning("Malformed request from %s: %d %s", request.remote, refusal.status, refusal.message)
+        # Other protocols and scans of the port are everyday noise; a client that has spoken HTTP before is in trouble.
+        level = logging.DEBUG if refusal.foreign else logging.WARNING
+        self._logger.log(level, "Malformed request from %s: %d %s", request.remote, refusal.status, refusal.message)
 
     def _in_place_of(self, answer: object, request: R) -> StreamResponse:
+        if isinstance(answer, HTTPException):
+            warnings.warn(f"raise {type(answer).__name__} instead of returning it", DeprecationWarning, stacklevel=1)
+            return answer
         if answer is None:
             self._logger.error("Missing return statement on request handler (%s %s)", request.method, request.path)
         else:

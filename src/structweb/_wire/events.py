@@ -101,10 +101,14 @@ class Head:
 class Refusal(Exception):
     """Bytes that are no acceptable request: answer with `status` (a 4xx) and close the connection."""
 
-    def __init__(self, status: int, message: str) -> None:
+    #: Whether they begin as no HTTP request does: another protocol, or a scan of the port.
+    foreign: bool
+
+    def __init__(self, status: int, message: str, *, foreign: bool = False) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
+        self.foreign = foreign
 
 
 class Verdict(Enum):

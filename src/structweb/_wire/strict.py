@@ -36,6 +36,7 @@ SINGLETONS: Final = frozenset(
 # aiohttp takes only the methods it knows, all upper-case.  Custom methods are routable here, lower-case letters are
 # not: "get" is a typing error or a probe, and two spellings of one method are a way around access rules.
 _REQUEST_LINE: Final = re.compile(rb"([A-Z0-9!#$%&'*+.^_`|~-]++) ([!-~]++) HTTP/([0-9]\.[0-9])")
+_METHOD: Final = re.compile(rb"[A-Z0-9!#$%&'*+.^_`|~-]++ ")
 _FIELD_LINE: Final = re.compile(rb"([A-Za-z0-9!#$%&'*+.^_`|~-]++):([\t -~\x80-\xff]*+)")
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 # 19 digits hold every 63-bit length.
@@ -96,7 +97,9 @@ def check_request_line(line: bytes | bytearray) -> tuple[str, str, HttpVersion]:
     """Return method, target and version of a request line given without its CRLF."""
     match = _REQUEST_LINE.fullmatch(line)
     if match is None:
-        raise Refusal(400, f"bad request line: expected METHOD target HTTP/1.1, got {quote(bytes(line))}")
+        foreign = _METHOD.match(line) is None
+        message = f"bad request line: expected METHOD target HTTP/1.1, got {quote(bytes(line))}"
+        raise Refusal(400, message, foreign=foreign)
     version = _VERSIONS.get(match[3])
     if version is None:
         raise Refusal(400, f"bad HTTP version: expected 1.0 or 1.1, got {match[3].decode()}")
@@ -141,7 +144,7 @@ class HeadScan:
         limits = self._limits
         if self._lines == 0:
             if data[start : start + 1] == bytes((_TLS_HANDSHAKE,)):
-                raise Refusal(400, "Received HTTPS traffic on an HTTP port")
+                raise Refusal(400, "Received HTTPS traffic on an HTTP port", foreign=True)
             end = line_end(data, start, limits.request_line, 414, "request line")
             if end < 0:
                 return -1
