@@ -79,7 +79,7 @@ class RequestHeaders:
     @property
     def charset(self) -> str | None:
         """The charset that Content-Type names, as sent; None if it names none."""
-        return parse_media_type(self.headers.get(CONTENT_TYPE)).parameters.get("charset")
+        return parse_media_type(self.headers.get(CONTENT_TYPE)).parameters.get("charset") or None
 
     @property
     def content_length(self) -> int | None:

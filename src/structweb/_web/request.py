@@ -29,6 +29,7 @@ _HINTS = {
     "loop": "there is no loop; time comes from anyio.current_time()",
     "protocol": "request.get_extra_info() and request.transport know the connection",
     "writer": "write through a response",
+    "has_body": "body_exists tells whether there is one, can_read_body whether some of it is left",
     "message": "its parts are attributes of the request: method, version, raw_path, raw_headers",
 }
 
