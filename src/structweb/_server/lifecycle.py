@@ -173,7 +173,7 @@ class Engine:
         """Serve an accepted connection to its end."""
 
         def opener(crew: Crew) -> Awaitable[Transport]:
-            return open_transport(sock, self.config, ssl_context=ssl_context, task_group=crew)
+            return open_transport(sock, self.config, ssl_context=ssl_context, task_group=crew, peername=peer)
 
         try:
             if self.closing:

@@ -3,6 +3,7 @@
 import socket
 import ssl
 import sys
+from typing import Any
 
 from structweb._server.config import ServerConfig
 from structweb._server.transport.base import TaskStarter, Transport
@@ -17,18 +18,24 @@ async def open_transport(
     *,
     ssl_context: ssl.SSLContext | None = None,
     task_group: TaskStarter,
+    peername: Any = None,  # Any: each address family has its own form
 ) -> Transport:
     """Return a transport over an accepted, non-blocking socket, on the backend that runs, with TLS if asked for.
 
     The transport owns the socket from here on, whatever happens.  Raises ConnectionError, TimeoutError or
     ssl.SSLError (all are OSError) when the peer does not get through the TLS handshake in time.
     """
+    if peername is None:
+        try:
+            peername = sock.getpeername()
+        except OSError:
+            pass  # gone already: the first receive tells
     # Imported when needed: a server loads the code of its own backend only.
     if "trio" in sys.modules:
         from structweb._server.transport import trio as on_trio
 
         if on_trio.in_trio_run():
-            return await on_trio.open_socket(sock, config, ssl_context, task_group)
+            return await on_trio.open_socket(sock, peername, config, ssl_context, task_group)
     from structweb._server.transport import asyncio as on_asyncio
 
-    return await on_asyncio.open_socket(sock, config, ssl_context)
+    return await on_asyncio.open_socket(sock, peername, config, ssl_context)

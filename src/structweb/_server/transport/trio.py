@@ -26,16 +26,14 @@ class TrioTransport(PullTransport):
 
     _event = trio.Event
 
-    def __init__(self, sock: socket.socket, config: ServerConfig, tasks: TaskStarter) -> None:
+    def __init__(self, sock: socket.socket, peername: Any, config: ServerConfig, tasks: TaskStarter) -> None:
+        """Take `sock`.  Any: each address family has its own form."""
         super().__init__(config, tasks)
         self._sock = sock
         self._unsent: list[memoryview] | None = None
         self._write_failure: OSError | None = None
         self.congested = False
-        try:
-            self._peername: Any = sock.getpeername()  # Any: each address family has its own form
-        except OSError:
-            self._peername = None  # gone already: the first receive tells
+        self._peername = peername
 
     async def pull(self) -> bytes:
         """Read once."""
@@ -148,8 +146,9 @@ class TrioTlsTransport(TrioTransport):
 
     __slots__ = ("_codec",)
 
-    def __init__(self, sock: socket.socket, config: ServerConfig, tasks: TaskStarter) -> None:
-        super().__init__(sock, config, tasks)
+    def __init__(self, sock: socket.socket, peername: Any, config: ServerConfig, tasks: TaskStarter) -> None:
+        """Take `sock`.  Any: each address family has its own form."""
+        super().__init__(sock, peername, config, tasks)
         self._codec: TlsCodec | None = None
 
     async def secure(self, context: ssl.SSLContext, timeout: float) -> None:
@@ -212,13 +211,17 @@ class TrioTlsTransport(TrioTransport):
 
 
 async def open_socket(
-    sock: socket.socket, config: ServerConfig, context: ssl.SSLContext | None, tasks: TaskStarter
+    sock: socket.socket,
+    peername: Any,  # Any: each address family has its own form
+    config: ServerConfig,
+    context: ssl.SSLContext | None,
+    tasks: TaskStarter,
 ) -> TrioTransport:
     """Return a transport that owns `sock`, behind a TLS handshake if there is a context."""
     try:
         if context is None:
-            return TrioTransport(sock, config, tasks)
-        transport = TrioTlsTransport(sock, config, tasks)
+            return TrioTransport(sock, peername, config, tasks)
+        transport = TrioTlsTransport(sock, peername, config, tasks)
         await transport.secure(context, config.timeouts.tls_handshake)
     except BaseException:
         trio.lowlevel.notify_closing(sock)

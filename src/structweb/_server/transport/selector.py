@@ -1,0 +1,218 @@
+"""A transport over a socket whose loop tells when it is ready, and reads and writes nothing itself."""
+
+import socket
+from typing import Any
+
+from structweb._server.config import ServerConfig
+from structweb._server.transport.base import Inbound
+from structweb._server.transport.pull import READ_SIZE
+from structweb._server.transport.push import Loop, PushTransport, TlsLayer, Waiter, wake
+from structweb._server.transport.sockets import close_socket
+
+# The loops' own transports let the writer go on when a quarter of the limit is left.
+_LOW = 4
+
+
+class SelectorTransport(PushTransport):
+    """Bytes of a non-blocking stream socket, TCP or Unix.
+
+    The first read looks for bytes without asking the loop: a new connection mostly has its first request here, and
+    one that closes behind its answer never needs the loop at all.
+    """
+
+    __slots__ = ("_closers", "_ending", "_fd", "_fresh", "_peername", "_sock", "_unsent")
+
+    def __init__(self, sock: socket.socket, peername: Any, config: ServerConfig, loop: Loop) -> None:
+        """Take `sock`.  Any: each address family has its own form."""
+        super().__init__(config, loop)
+        self._sock = sock
+        self._fd = sock.fileno()
+        self._peername = peername
+        self._unsent: bytearray | None = None
+        #: A FIN is to follow what is unsent.
+        self._ending = False
+        self._fresh = True
+        self._paused = True
+        #: Those who wait until nothing is unsent.
+        self._closers: list[Waiter] = []
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def _look(self) -> bool:
+        fresh, self._fresh = self._fresh, False
+        if fresh:
+            self._readable()
+        return fresh
+
+    def _read_on(self) -> None:
+        self._paused = False
+        self._loop.add_reader(self._fd, self._readable)
+
+    def _stop_reading(self) -> None:
+        self._loop.remove_reader(self._fd)
+
+    def _readable(self) -> None:
+        try:
+            data = self._sock.recv(READ_SIZE)
+        except (BlockingIOError, InterruptedError):
+            return  # readiness was a false alarm
+        except OSError as exc:
+            self._no_more(Inbound.BROKEN, exc)
+            return
+        if data:
+            self._arrived(data)
+        else:
+            self._no_more(Inbound.ENDED, None)
+
+    def _no_more(self, how: Inbound, failure: OSError | None) -> None:
+        if not self._paused:
+            self._paused = True
+            self._stop_reading()
+        self._end_inbound(how, failure)
+
+    # -- writing ---------------------------------------------------------------------------------------------------
+
+    def _put(self, data: bytes) -> None:
+        """Send `data` now as far as the kernel takes it; the loop sends the rest."""
+        if self._mute:
+            return
+        unsent = self._unsent
+        if unsent is None:
+            try:
+                sent = self._sock.send(data)
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            except OSError as exc:
+                self._break(exc)
+                return
+            if sent == len(data):
+                return
+            self._unsent = unsent = bytearray(memoryview(data)[sent:])
+            self._loop.add_writer(self._fd, self._writable)
+        else:
+            unsent += data
+        if len(unsent) > self._write_limit:
+            self.congested = True
+
+    def _writable(self) -> None:
+        unsent = self._unsent
+        if unsent is None:
+            return  # sent in the meantime
+        try:
+            del unsent[: self._sock.send(unsent)]
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as exc:
+            self._break(exc)
+            return
+        if self.congested and len(unsent) <= self._write_limit // _LOW:
+            self.congested = False
+            wake(self._drainer)
+        if not unsent:
+            self._forget_unsent()
+            if self._ending:
+                self._send_fin()
+            self._let_close()
+
+    def _forget_unsent(self) -> None:
+        if self._unsent is not None:
+            self._unsent = None
+            self._loop.remove_writer(self._fd)
+
+    def _break(self, exc: OSError) -> None:
+        """Give up a connection that takes no bytes any more."""
+        self._mute = True
+        self._forget_unsent()
+        self.congested = False
+        # What the peer sent before it broke is still to be read; then reading tells.
+        self._failure = self._failure or exc
+        if self._inbound is Inbound.ENDED or self._paused:
+            self._no_more(Inbound.BROKEN, exc)
+        wake(self._drainer)
+        self._let_close()
+
+    def _let_close(self) -> None:
+        for closer in self._closers:
+            wake(closer)
+
+    async def drain(self) -> None:
+        """Wait until little is unsent.  Raises ConnectionError when the peer is gone."""
+        await self._until_not_congested()
+        if self._inbound is Inbound.CLOSED:
+            raise ConnectionAbortedError("cannot send: this side has closed the connection")
+        if self._failure is not None:
+            raise ConnectionResetError("cannot send: the peer is gone") from self._failure
+
+    def unsent(self) -> int:
+        """Return how many written bytes the kernel has not taken."""
+        return 0 if self._unsent is None else len(self._unsent)
+
+    async def _fin(self) -> None:
+        """Let a FIN follow all that was written."""
+        await self.drain()
+        if not self._mute:
+            self._mute = True
+            if self._unsent is None:
+                self._send_fin()
+            else:
+                self._ending = True
+
+    def _send_fin(self) -> None:
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # the peer is gone: nobody to tell
+
+    # -- endings ---------------------------------------------------------------------------------------------------
+
+    async def _finish(self) -> None:
+        """Wait until the kernel has everything, then close."""
+        self._mute = True
+        try:
+            while self._unsent is not None:
+                self._end_reading()
+                closer = self._loop.create_future()
+                self._closers.append(closer)
+                await closer
+        finally:
+            self.abort()
+
+    def abort(self) -> None:
+        """Close at once; with a RST if something is unsent, so that the peer notices."""
+        if self._sock.fileno() < 0:
+            return
+        self._mute = True
+        self._end_reading()
+        truncated = self._unsent is not None
+        self._forget_unsent()
+        self.congested = False
+        wake(self._drainer)
+        self._let_close()
+        close_socket(self._sock, truncated=truncated)
+
+    def _end_reading(self) -> None:
+        self._no_more(Inbound.CLOSED, None)
+
+    def _info(self, name: str, default: Any = None) -> Any:  # Any: each name has its own type
+        """Return what is known about the socket, else `default`."""
+        match name:
+            case "socket":
+                return self._sock
+            case "peername":
+                return default if self._peername is None else self._peername
+            case "sockname" if self._sock.fileno() >= 0:
+                return self._sock.getsockname()
+            case _:
+                return default
+
+    # Without TLS there is nothing between the interface and the socket.
+    write = _put
+    send_eof = _fin
+    aclose = _finish
+    get_extra_info = _info
+
+
+class SelectorTlsTransport(TlsLayer, SelectorTransport):
+    """The same, through TLS once the handshake is done."""
+
+    __slots__ = ()
