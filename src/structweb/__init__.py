@@ -4,10 +4,20 @@
 """
 
 # Nothing here may load an event loop: the wire's tests run where none is installed.
+from structweb._server.departures import ClientConnectionResetError
 from structweb._server.version import __version__
 from structweb._web.content import StreamReader
 from structweb._web.keys import ChainMapProxy
 from structweb._wire.conditional import ETag
 from structweb._wire.events import HttpVersion, HttpVersion10, HttpVersion11
 
-__all__ = ["ChainMapProxy", "ETag", "HttpVersion", "HttpVersion10", "HttpVersion11", "StreamReader", "__version__"]
+__all__ = [
+    "ChainMapProxy",
+    "ClientConnectionResetError",
+    "ETag",
+    "HttpVersion",
+    "HttpVersion10",
+    "HttpVersion11",
+    "StreamReader",
+    "__version__",
+]

@@ -7,7 +7,6 @@ import socket
 import sys
 from collections.abc import Awaitable, Sequence
 from importlib import import_module
-from importlib.util import find_spec
 from inspect import isawaitable
 from operator import attrgetter
 from pathlib import Path
@@ -87,8 +86,11 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 def _serve(parser: argparse.ArgumentParser, options: argparse.Namespace, rest: list[str]) -> None:
     if options.uvloop and options.backend != "asyncio":
         parser.error(f"--uvloop is for asyncio, got --backend {options.backend}")
-    if options.uvloop and find_spec("uvloop") is None:
-        parser.error("--uvloop needs uvloop: install structweb[uvloop]")
+    if options.uvloop:
+        try:
+            import_module("uvloop")
+        except ImportError:
+            parser.error("--uvloop needs uvloop: install structweb[uvloop]")
     if options.path is not None and not hasattr(socket, "AF_UNIX"):
         parser.error("-U needs Unix sockets, which this platform does not have")
     make = _load(parser, options.entry)

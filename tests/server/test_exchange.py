@@ -6,6 +6,7 @@ from contextvars import ContextVar
 import anyio
 import pytest
 
+from structweb import ClientConnectionResetError
 from structweb._server.config import ServerConfig
 from structweb._server.exchange import Exchange
 from structweb._wire.limits import Limits, Timeouts
@@ -174,7 +175,7 @@ async def test_a_stalled_reader_is_given_up(config: ServerConfig) -> None:
             await exchange.start(200, "OK", FIELDS)
             while True:
                 await exchange.write(b"x" * 1000)
-        except ConnectionResetError as exc:
+        except ClientConnectionResetError as exc:
             failures.append(exc)
             raise
 

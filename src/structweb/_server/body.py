@@ -2,17 +2,21 @@
 
 from typing import TYPE_CHECKING
 
+from structweb._wire.events import Refusal
+
 if TYPE_CHECKING:
     from structweb._server.connection import Connection
+    from structweb._server.exchange import Exchange
 
 
 class Body:
     """The bytes behind a request head, in order, without their framing."""
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_connection", "_exchange")
 
-    def __init__(self, connection: "Connection") -> None:
+    def __init__(self, connection: "Connection", exchange: "Exchange") -> None:
         self._connection = connection
+        self._exchange = exchange
 
     @property
     def done(self) -> bool:
@@ -34,14 +38,23 @@ class Body:
 
         Waits for the peer, at most `Timeouts.body` from chunk to chunk.  Only what was asked for is read:
         TCP holds the peer back meanwhile.  Raises `Refusal` for malformed framing (400) and for a peer that
-        stalls (408), ConnectionResetError when the peer left in mid-body.
+        stalls (408), ConnectionResetError when the peer left in mid-body.  After a `Refusal` the connection closes
+        behind the response.
         """
         connection = self._connection
         wire = connection.wire
-        while (data := wire.next_data()) is None:
-            await connection.read_body()
+        try:
+            while (data := wire.next_data()) is None:
+                await connection.read_body()
+        except Refusal:
+            self._exchange.keep_alive = False
+            raise
         return data
 
     def receive_nowait(self) -> bytes | None:
         """Return the next bytes that have already arrived, b"" at the end, None when there are none yet."""
-        return self._connection.wire.next_data()
+        try:
+            return self._connection.wire.next_data()
+        except Refusal:
+            self._exchange.keep_alive = False
+            raise

@@ -11,6 +11,7 @@ from anyio.lowlevel import checkpoint
 
 from structweb._server.config import ServerConfig
 from structweb._server.crew import Crew
+from structweb._server.departures import ClientConnectionResetError
 from structweb._server.exchange import Exchange, ExchangeHandler, Stage
 from structweb._server.isolation import run_isolated
 from structweb._server.transport.base import Transport
@@ -132,6 +133,7 @@ class Connection:
         handler = server.handler
         base = copy_context()
         in_a_row = 0
+        refusal: Refusal | None = None
         fresh = True  # nobody has asked for anything yet
         phase: Phase | None = Phase.IDLE  # None: a head may be here already
         while True:
@@ -146,9 +148,8 @@ class Connection:
                 wire.feed(data)
             try:
                 head = wire.next_head()
-            except Refusal as refusal:
-                refusal.foreign = refusal.foreign and fresh
-                await self._refuse(refusal)
+            except Refusal as exc:
+                refusal = exc
                 break
             if head is None:
                 phase = Phase.HEAD if wire.head_started else Phase.IDLE
@@ -165,9 +166,9 @@ class Connection:
                 return
             if not wire.body_done and not await self._drop_body():
                 break
-            self.exchange = None
             if not exchange.keep_alive:
                 break
+            self.exchange = None
             del exchange, head
             phase = None if wire.next_cycle() else Phase.IDLE
             self.deadline = None
@@ -175,6 +176,8 @@ class Connection:
             if in_a_row >= _FAIR_SHARE:
                 in_a_row = 0
                 await checkpoint()
+        if refusal is not None:
+            await self._refuse(refusal, fresh=fresh)
         await self._close()
 
     # -- what an exchange asks for ---------------------------------------------------------------------------------
@@ -211,7 +214,7 @@ class Connection:
                 await self.transport.drain()
             except ConnectionError as exc:
                 self.gone = True
-                raise ConnectionResetError("cannot send: the peer is gone") from exc
+                raise ClientConnectionResetError("cannot send: the peer is gone") from exc
             except BaseException:
                 # Part of the data may be on its way: nothing that follows could be understood.
                 self.abort()
@@ -307,7 +310,8 @@ class Connection:
 
     # -- endings ---------------------------------------------------------------------------------------------------
 
-    async def _refuse(self, refusal: Refusal) -> None:
+    async def _refuse(self, refusal: Refusal, *, fresh: bool) -> None:
+        refusal.foreign = refusal.foreign and fresh
         self.exchange = exchange = Exchange.refused(self, refusal)
         self.phase, self.deadline = Phase.HANDLER, None
         await run_isolated(self.server.handler(exchange), copy_context(), self)  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from structweb._server.body import Body
+from structweb._server.departures import ClientConnectionResetError
 from structweb._server.stamp import missing_stamp
 from structweb._server.stamp import stamp as date_and_server
 from structweb._server.upgrade import UpgradedStream
@@ -130,7 +131,7 @@ class Exchange:
     @property
     def body(self) -> Body:
         """The request body."""
-        return Body(self._connection)
+        return Body(self._connection, self)
 
     @property
     def has_body(self) -> bool:
@@ -256,8 +257,8 @@ class Exchange:
     async def write(self, data: Bytes) -> None:
         """Send body bytes; wait while the peer is slow, at most `Timeouts.send` without progress.
 
-        Swallows the bytes where the protocol forbids a body (HEAD, 204, 304).  Raises ConnectionResetError when the
-        peer is gone, ValueError for more bytes than were announced, RuntimeError before `start` or after `finish`.
+        Swallows the bytes where the protocol forbids a body (HEAD, 204, 304).  Raises ClientConnectionResetError when
+        the peer is gone, ValueError for more bytes than were announced, RuntimeError before `start` or after `finish`.
         When the wait is cancelled, the response is broken and the connection ends.
         """
         if self.stage is not Stage.STARTED:
@@ -325,7 +326,7 @@ class Exchange:
     async def _send(self, data: bytes) -> None:
         connection = self._connection
         if connection.gone:
-            raise ConnectionResetError("cannot send: the peer is gone")
+            raise ClientConnectionResetError("cannot send: the peer is gone")
         size = len(data)
         connection.transport.write(data)
         self.bytes_sent += size

@@ -12,13 +12,6 @@ class CleanupError(ExceptionGroup[Exception], RuntimeError):
         return CleanupError(self.message, excs)
 
 
-def sole(error: BaseException) -> BaseException:
-    """Return the one error inside a group of one, at any depth; else `error` itself."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
-
-
 def reraise(error: BaseException) -> NoReturn:
     """Raise `error` with the context that it came with.
 

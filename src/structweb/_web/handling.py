@@ -24,6 +24,7 @@ from typing import Final, Generic, NamedTuple, Never, TypeAlias, TypeVar
 
 from structweb._server.access_log import AbstractAccessLogger
 from structweb._server.exchange import Exchange, Stage
+from structweb._server.firewall import unwrapped
 from structweb._web.app import Application
 from structweb._web.crash import crash_page
 from structweb._web.errors import (
@@ -34,7 +35,6 @@ from structweb._web.errors import (
     HTTPRequestTimeout,
     HTTPRequestURITooLong,
 )
-from structweb._web.failures import sole
 from structweb._web.matching import MatchInfoError, UrlMappingMatchInfo
 from structweb._web.middleware import compose
 from structweb._web.request import BaseRequest, Request
@@ -145,7 +145,7 @@ class AnsweringHandler(ABC, Generic[R]):
 
     async def _failed(self, request: R, exchange: Exchange, exc: Exception) -> StreamResponse | None:
         """Answer what a handler raised; return the response, or None if none could be sent."""
-        error = sole(exc)
+        error = unwrapped(exc)
         if self._gone_or_cut(exchange, error):
             return None
         response = self._response_to(error, request, exchange)

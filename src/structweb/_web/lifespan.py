@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Final, Self, TypeVarTuple
 import anyio
 import anyio.abc
 
+from structweb._server.firewall import unwrapped
 from structweb._web.contexts import HeldContext
-from structweb._web.failures import CleanupError, reraise, sole
+from structweb._web.failures import CleanupError, reraise
 from structweb._web.signal import settle
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ class Unwinding:
         except Exception as exc:  # noqa: BLE001 - it is raised when every step has run
             self.note(exc)
         except BaseException as exc:  # noqa: BLE001 - it goes on when every step has run
-            self.interrupt = sole(exc)
+            self.interrupt = unwrapped(exc)
             cut = is_cancellation(exc) and scope.cancel_called
         if cut or scope.cancelled_caught:
             logger.warning("Clean-up %s was cut short %s s after the cancellation", name, self._lifespan.grace)
@@ -148,14 +149,14 @@ class Unwinding:
         except Exception as exc:  # noqa: BLE001 - it is raised when every step has run
             self.note(exc)
         except BaseException as exc:  # noqa: BLE001 - the caller lets it go on
-            self.interrupt = sole(exc)
+            self.interrupt = unwrapped(exc)
         else:
             if self.interrupt is not None and is_cancellation(self.interrupt):
                 self.interrupt = None
 
     def note(self, error: Exception) -> None:
         """Keep an error of a step."""
-        found = sole(error)
+        found = unwrapped(error)
         self.errors.append(found if isinstance(found, Exception) else error)
 
     def raise_errors(self) -> None:
@@ -253,7 +254,7 @@ class Lifespan:
         unwinding = await self._unwind(exc, completed=False)
         if not is_cancellation(exc):
             unwinding.log_errors("after a failed start")
-            original = sole(exc)
+            original = unwrapped(exc)
             if original is not exc:
                 reraise(original)
             return

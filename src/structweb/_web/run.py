@@ -15,10 +15,11 @@ import anyio
 from anyio.abc import TaskStatus
 
 from structweb._server.access_log import AbstractAccessLogger, AccessLogger
+from structweb._server.firewall import unwrapped
 from structweb._server.listeners import BACKLOG
 from structweb._server.log import access_logger
 from structweb._web.app import Application
-from structweb._web.failures import reraise, sole
+from structweb._web.failures import reraise
 from structweb._web.runner import AppRunner, GracefulExit
 from structweb._web.settings import ConnectionOptions, ServerOptions, check_names
 from structweb._web.sites import BaseSite, SockSite, TCPSite, UnixSite
@@ -158,7 +159,7 @@ def _run(main: Callable[[], Awaitable[None]], backend: str, backend_options: Map
     except (GracefulExit, KeyboardInterrupt):
         pass
     except BaseExceptionGroup as group:
-        error = sole(group)
+        error = unwrapped(group)
         if not isinstance(error, GracefulExit | KeyboardInterrupt):
             reraise(error)
 

@@ -13,11 +13,12 @@ from anyio.abc import TaskStatus
 
 from structweb._server.accept import Listening
 from structweb._server.access_log import AbstractAccessLogger, AccessLogger
+from structweb._server.firewall import unwrapped
 from structweb._server.listeners import Listener
 from structweb._server.report import ShutdownReport
 from structweb._server.signals import open_signals
 from structweb._web.app import Application
-from structweb._web.failures import reraise, sole
+from structweb._web.failures import reraise
 from structweb._web.lifespan import Lifespan
 from structweb._web.server import AppServer, Server
 from structweb._web.settings import RunnerOptions, settings_from
@@ -149,6 +150,8 @@ class BaseRunner(ABC):
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> bool:
+        if self._state is State.CLOSED:  # somebody has called `cleanup` in the block
+            return False
         return await self._close(exc)
 
     async def _open(self) -> None:
@@ -165,27 +168,28 @@ class BaseRunner(ABC):
         server = self._make_server()
         await stack.enter_async_context(_Aside(server))
         self._server = server
-        stack.push_async_exit(self._drain)
+        stack.push_async_callback(self._drain, server)
         self._body.__enter__()
 
     async def _relay_cancellation(self) -> None:
         """Wait outside the shelter for a cancellation of the task, and let it reach the body."""
         try:
             await anyio.sleep_forever()
-        finally:
+        except anyio.get_cancelled_exc_class():
             if self._state is State.RUNNING:
                 self._interrupted = True
                 self._body.cancel("cancelled from outside")
+            raise
 
     async def _close(self, exc: BaseException | None) -> bool:
         """Leave everything in reverse; tell whether `exc` ends here."""
-        if self._state is not State.RUNNING:
-            raise RuntimeError(f"{self!r} cannot be cleaned up: it is {self._state.value}")
         if anyio.get_current_task() != self._task:
             raise RuntimeError(
                 f"{self!r} must be cleaned up by the task that set it up, {self._task}, got {anyio.get_current_task()}; "
                 "'await task_group.start(runner.run)' gives a runner a task of its own"
             )
+        if self._state is not State.RUNNING:
+            raise RuntimeError(f"{self!r} cannot be cleaned up: it is {self._state.value}")
         try:
             ended = bool(self._body.__exit__(type(exc) if exc else None, exc, exc.__traceback__ if exc else None))
         except RuntimeError as error:
@@ -200,14 +204,8 @@ class BaseRunner(ABC):
         return await self._leave(None if ended else exc) or ended
 
     async def _leave(self, exc: BaseException | None) -> bool:
-        traceback = None if exc is None else exc.__traceback__
         try:
-            ended = bool(await self._stack.__aexit__(None if exc is None else type(exc), exc, traceback))
-        except BaseExceptionGroup as group:
-            error = sole(group)
-            if error is group or group is exc:
-                raise
-            reraise(error)
+            ended = await self._stack.__aexit__(type(exc) if exc else None, exc, exc.__traceback__ if exc else None)
         finally:
             self._state = State.CLOSED
             self._server = None
@@ -216,14 +214,10 @@ class BaseRunner(ABC):
             await (
                 anyio.lowlevel.checkpoint_if_cancelled()
             )  # the body was not left, it was cancelled, and so is the task
-        return ended
+        return bool(ended)
 
-    async def _drain(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        server = self._server
-        if server is not None:
-            self._report = await server.engine.shutdown(self.shutdown_timeout, on_shutdown=self.shutdown)
+    async def _drain(self, server: Server) -> None:
+        self._report = await server.shutdown(self.shutdown_timeout, on_shutdown=self.shutdown)
 
     def _end_gracefully(self) -> None:
         """Take the first signal."""
@@ -242,7 +236,7 @@ class BaseRunner(ABC):
 
     def register(self, site: "BaseSite") -> None:
         """Take `site` among those that listen.  Raises RuntimeError if it is there already, or the runner is not up."""
-        if self._server is None:
+        if self._state is not State.RUNNING:
             raise RuntimeError(f"cannot start {site!r}: its runner is {self._state.value}")
         if site in self._sites:
             raise RuntimeError(f"cannot start {site!r}: it has been started already")
@@ -250,7 +244,7 @@ class BaseRunner(ABC):
 
     def listen(self, listener: Listener) -> Listening:
         """Accept connections from `listener`.  Closes it and raises RuntimeError if the runner is not up any more."""
-        if self._server is None:
+        if self._server is None or self._state is not State.RUNNING:
             listener.close()
             raise RuntimeError(f"cannot listen on {listener.url}: the runner is {self._state.value}")
         return self._server.engine.listen(listener)

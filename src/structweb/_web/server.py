@@ -1,6 +1,6 @@
 """The low-level server: one handler for every request, without an application."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self, Unpack
 
@@ -69,12 +69,26 @@ class Server:
         """Whether a client's leaving cancels its handler."""
         return self._config.disconnect == "cancel"
 
-    async def shutdown(self, timeout: float | None = None) -> ShutdownReport:
+    def pre_shutdown(self) -> None:
+        """Let every connection end: an idle one at once, a busy one after the response under way.
+
+        A runner's clean-up does that, and more.  For servers that are not in a runner's hands: stop listening first.
+        """
+        for connection in self.connections:
+            connection.reusable = False
+            if connection.exchange is not None:
+                connection.exchange.keep_alive = False
+            connection.shut()
+
+    async def shutdown(
+        self, timeout: float | None = None, *, on_shutdown: Callable[[], Awaitable[object]] | None = None
+    ) -> ShutdownReport:
         """Let running requests finish for `timeout` seconds (None: 60), end the rest, and tell what was done.
 
-        A runner's clean-up does it.  Never raises for what clients do, and never takes longer.
+        A runner's clean-up does it.  Takes no longer, whatever clients do.  An error of `on_shutdown`, which runs once
+        no new connection is accepted, is raised at the end.
         """
-        return await self.engine.shutdown(60.0 if timeout is None else timeout)
+        return await self.engine.shutdown(60.0 if timeout is None else timeout, on_shutdown=on_shutdown)
 
     def hurry(self) -> None:
         """End every connection at once, also while a shutdown waits.  Does nothing while the server is not open."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, TypedDict, cast
@@ -84,7 +85,10 @@ class Settings:
 
 _HINTS: Final[Mapping[str, str]] = {
     "loop": "structweb has no loop argument: run_app(..., backend='asyncio' or 'trio') picks the backend",
-    "timeout_ceil_threshold": "structweb sweeps deadlines once a second and needs no such threshold",
+}
+#: Options of aiohttp that mean nothing here, and why.
+_IGNORED: Final[Mapping[str, str]] = {
+    "timeout_ceil_threshold": "deadlines are looked at once a second, and need no rounding",
 }
 _SECONDS: Final[Mapping[str, str]] = {
     "keepalive_timeout": "keepalive",
@@ -105,7 +109,7 @@ _AS_NAMED: Final = ("tcp_keepalive", "server_header", "half_close", "express")
 
 def check_names(options: Mapping[str, object], owner: str) -> None:
     """Raise TypeError if `options` has a name that `ServerOptions` does not know; `owner` took the options."""
-    unknown = sorted(options.keys() - ServerOptions.__annotations__.keys())
+    unknown = sorted(options.keys() - ServerOptions.__annotations__.keys() - _IGNORED.keys())
     if unknown:
         hints = "".join(f" ({_HINTS[name]})" for name in unknown if name in _HINTS)
         raise TypeError(
@@ -120,6 +124,8 @@ def settings_from(options: ServerOptions, owner: str) -> Settings:
     """
     given = cast("Mapping[str, object]", options)  # looked up by computed names below
     check_names(given, owner)
+    for name in given.keys() & _IGNORED.keys():
+        warnings.warn(f"{owner} ignores {name}: {_IGNORED[name]}", DeprecationWarning, stacklevel=3)
     seconds = {field: _seconds(given[name], name, owner) for name, field in _SECONDS.items() if name in given}
     sizes = {field: _size(given[name], name, owner) for name, field in _SIZES.items() if name in given}
     config = ServerConfig(

@@ -91,8 +91,11 @@ class Http1:
 
     @property
     def body_done(self) -> bool:
-        """Whether the current message was read to its end; True at once for one without a body."""
-        return self._stage is not _Stage.BODY
+        """Whether the current message was read to its end; True at once for one without a body.
+
+        Never once it was refused: where its end is, nobody knows.
+        """
+        return self._stage is not _Stage.BODY and self._refusal is None
 
     @property
     def trailers(self) -> Fields:

@@ -76,8 +76,8 @@ class ReplyHead:
             self._note(name.lower(), value)
             lines.append(f"{name}: {value}\r\n")
         self.data = "".join(lines).encode("utf-8", "surrogateescape")
-        given = self.length is not None or self.chunked or self.date or self.server or self.connection
-        self.plain = not given and status >= 200 and status not in (204, 304)
+        own = (self.length is not None, self.chunked, self.date, self.server, self.connection)
+        self.plain = not any(own) and status >= 200 and status not in (204, 304)
 
     def _note(self, name: str, value: str) -> None:
         """Remember a field that has a say in the framing; refuse one that would contradict it."""
@@ -180,4 +180,4 @@ def _refuse_size(status: int, reply: ReplyHead) -> None:
 
 def chunk(data: bytes | bytearray | memoryview) -> bytes:
     """Return one chunk of a chunked body; `data` must not be empty (an empty chunk would end the body)."""
-    return b"%x\r\n%b\r\n" % (len(data), data)
+    return b"%x\r\n%b\r\n" % (len(data), data)  # type: ignore[str-format]  # %b takes every bytes-like object

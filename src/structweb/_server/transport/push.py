@@ -149,7 +149,12 @@ class PushTransport(Transport):
         data, self._ahead = self._ahead, b""
         if len(data) > RECEIVE_MOST:
             data, self._ahead = data[:RECEIVE_MOST], data[RECEIVE_MOST:]
-        if self._paused and self._gone is not None and self._inbound is Inbound.OPEN and len(self._ahead) < self._budget:
+        if (
+            self._paused
+            and self._gone is not None
+            and self._inbound is Inbound.OPEN
+            and len(self._ahead) < self._budget
+        ):
             self._read_on()  # so that the watch goes on
         return data
 
