@@ -341,7 +341,9 @@ class Connection:
         """Close so that the peer can still read the response: closing over unread bytes would reset it away."""
         self.phase, self.deadline = Phase.LINGER, None
         wire, transport = self.wire, self.transport
-        if self.exchange is not None and (not wire.body_done or wire.buffered) and self.config.timeouts.linger:
+        # A shutdown does not wait for a peer that pipelines: its response is complete.
+        more = not wire.body_done or (wire.buffered and not self.server.closing)
+        if self.exchange is not None and more and self.config.timeouts.linger:
             await transport.send_eof()
             while await transport.receive():
                 pass
