@@ -165,6 +165,14 @@ class AnsweringHandler(ABC, Generic[R]):
         if isinstance(error, ConnectionError) and exchange.peer_gone:
             self._logger.debug("The client left during %r", exchange.head, exc_info=error)
             return True
+        if exchange.stage is not Stage.OPEN and isinstance(error, Refusal):
+            # The client's fault: it must not be able to fill the log with tracebacks.
+            self._logger.warning(
+                "Malformed body behind %r, the connection is cut, its response had begun: %s",
+                exchange.head,
+                error.message,
+            )
+            return True
         if exchange.stage is not Stage.OPEN:
             self._logger.error(
                 "Error after the response to %r had begun, the connection is cut", exchange.head, exc_info=error
