@@ -62,7 +62,7 @@ async def wait(request: web.Request) -> web.Response:
     """Answer after some turns of the loop, so that a watcher reads ahead meanwhile."""
     for _ in range(3):
         await checkpoint()
-    await anyio.sleep(0)
+    await checkpoint()
     return web.Response(text=f"waited {request.path_qs}")
 
 
@@ -172,7 +172,7 @@ class House:
         return answers
 
     @staticmethod
-    async def _send(client: ClientEnd, pieces: tuple[bytes, ...], leave: bool) -> None:  # noqa: FBT001 - for start_soon
+    async def _send(client: ClientEnd, pieces: tuple[bytes, ...], leave: bool) -> None:
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
             for piece in pieces:
                 await client.send(piece)

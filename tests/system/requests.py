@@ -31,7 +31,9 @@ def sound_requests(draw: st.DrawFn, *, expect: bool = False) -> bytes:
     fields += draw(st.lists(st.sampled_from(FIELDS), max_size=4, unique_by=lambda field: field.split(b":")[0].lower()))
     if version == b"1.0" and not any(field.startswith(b"Upgrade") for field in fields):
         fields += draw(st.sampled_from([[], [b"Connection: keep-alive"]]))
-    body = draw(st.one_of(st.just(b""), st.binary(max_size=40), st.sampled_from([b"x" * 3000, b"GET / HTTP/1.1\r\n\r\n"])))
+    body = draw(
+        st.one_of(st.just(b""), st.binary(max_size=40), st.sampled_from([b"x" * 3000, b"GET / HTTP/1.1\r\n\r\n"]))
+    )
     framing = draw(st.sampled_from(["none", "length"] if version == b"1.0" else ["none", "length", "chunked"]))
     if framing == "none":
         body = b""
@@ -46,7 +48,7 @@ def sound_requests(draw: st.DrawFn, *, expect: bool = False) -> bytes:
     return b"\r\n".join([*lines, *fields, b"", body])
 
 
-def chunked(body: bytes, sizes: list[int], trailer: bool) -> bytes:  # noqa: FBT001 - drawn
+def chunked(body: bytes, sizes: list[int], trailer: bool) -> bytes:
     """Return a body in chunks of `sizes`, the rest in one."""
     coded = b""
     for size in [*sizes, len(body)]:

@@ -2,12 +2,12 @@
 
 import anyio
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.system.answers import take_apart, undated
-from tests.system.house import House, open_house
-from tests.system.requests import anything, fuzzed_streams, in_pieces, sound_requests, streams_of_sound_requests
+from tests.system.house import open_house
+from tests.system.requests import Cut, anything, fuzzed_streams, in_pieces, sound_requests, streams_of_sound_requests
 
 pytestmark = pytest.mark.anyio
 
@@ -41,6 +41,10 @@ async def test_sound_requests_are_answered(requests, lane):
     assert len(answers) == len(requests) or answers[-1].closes
 
 
+MALFORMED_COPY = b"POST /copy HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\nx"
+
+
+@example(sent=Cut(MALFORMED_COPY, (70,)), lane=True, half_close="gone")
 @settings(max_examples=250)
 @given(sent=in_pieces(anything()), lane=st.booleans(), half_close=st.sampled_from(["gone", "serve"]))
 async def test_any_bytes_have_an_answer_and_an_end(sent, lane, half_close):
