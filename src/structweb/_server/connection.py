@@ -204,23 +204,35 @@ class Connection:
             raise ConnectionResetError("the peer left before the end of the request body")
 
     async def drain(self) -> None:
-        """Wait until the peer took enough, at most `Timeouts.send` without progress.  Cancelled, it aborts."""
+        """Wait until the peer took enough, at most `Timeouts.send` without progress.  Cancelled, it aborts.
+
+        Raises ClientConnectionResetError when the peer is gone, also when there is nothing to wait for.
+        """
+        if not self.transport.congested:
+            await self._flush()  # does not wait: what was written is on its way, or lost
+            return
         if self.send_lock is None:
             self.send_lock = anyio.Lock()
         async with self.send_lock:
             before = self.phase
             self.phase, self.deadline = Phase.SEND, None
             try:
-                await self.transport.drain()
-            except ConnectionError as exc:
-                self.gone = True
-                raise ClientConnectionResetError("cannot send: the peer is gone") from exc
+                await self._flush()
+            except ConnectionError:
+                raise
             except BaseException:
                 # Part of the data may be on its way: nothing that follows could be understood.
                 self.abort()
                 raise
             finally:
                 self.phase, self.deadline = before, None
+
+    async def _flush(self) -> None:
+        try:
+            await self.transport.drain()
+        except ConnectionError as exc:
+            self.gone = True
+            raise ClientConnectionResetError("cannot send: the peer is gone") from exc
 
     def may_reuse(self, exchange: Exchange) -> bool:
         """Tell whether the connection could carry another request after this exchange.

@@ -333,7 +333,8 @@ class Exchange:
         self._since_yield += size
         if connection.transport.congested:
             self._since_yield = 0
-            await connection.drain()
+        # Asked each time: a transport takes bytes in silence when nobody is there, and a FIN may have said nothing.
+        await connection.drain()
 
 
 ExchangeHandler = Callable[[Exchange], Awaitable[None]]

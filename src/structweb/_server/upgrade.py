@@ -31,13 +31,11 @@ class UpgradedStream(ByteStream):
 
     async def send(self, item: bytes) -> None:
         """Send bytes; wait while the peer is slow.  Raises BrokenResourceError when it is gone."""
-        transport = self._connection.transport
-        transport.write(item)
-        if transport.congested:
-            try:
-                await self._connection.drain()
-            except ConnectionError as exc:
-                raise anyio.BrokenResourceError from exc
+        self._connection.transport.write(item)
+        try:
+            await self._connection.drain()
+        except ConnectionError as exc:
+            raise anyio.BrokenResourceError from exc
 
     async def send_eof(self) -> None:
         """End our side where the transport can."""
