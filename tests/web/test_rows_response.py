@@ -2,10 +2,12 @@
 
 import warnings
 
+import anyio
 import pytest
 
 from structweb import web
-from tests.web.talk import ask, parse, request_bytes, talk
+from tests.web.served import get, serving
+from tests.web.talk import app_of, ask, parse, request_bytes, talk
 
 pytestmark = pytest.mark.anyio
 
@@ -154,3 +156,31 @@ async def test_has_body_tells_what_to_use_instead():
         return web.Response()
 
     assert (await ask(handler)).status == 200
+
+
+async def test_a_write_that_is_cut_is_the_last_one():
+    """X-25: part of a chunk may be on the wire, so nothing may follow it: not the rest, not another response."""
+    failed: list[type[BaseException]] = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        with anyio.move_on_after(5) as scope:
+            while True:
+                await response.write(b"x" * 65536)
+        assert scope.cancelled_caught
+        try:
+            await response.write(b"behind the cut")
+        except ConnectionResetError as exc:
+            failed.append(type(exc))
+        return response
+
+    async with serving(app_of(handler)) as served:
+        connection = served.connect()
+        await connection.stream.send(get() + get())
+        await anyio.sleep(10)
+        sent = await connection.rest()
+    assert sent.count(b"HTTP/1.1 200 OK") == 1
+    assert b"behind the cut" not in sent
+    assert not sent.endswith(b"0\r\n\r\n")
+    assert len(failed) == 1

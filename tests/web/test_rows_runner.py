@@ -1,15 +1,20 @@
 """Runners, servers and sites: what stands in aiohttp's reference, and what a client sees of it."""
 
+import logging
 import os
 import signal
+import ssl
 import subprocess
 import sys
 
 import anyio
 import pytest
+import trustme
+from anyio.streams.tls import TLSStream
 
 from structweb import web
 from structweb.testing import ClientEnd, memory_pipe
+from tests.web.loopback import read_all
 from tests.web.served import Connection
 
 pytestmark = pytest.mark.anyio
@@ -139,3 +144,44 @@ def test_what_an_asyncio_program_left_behind_ends_with_run_app():
     assert rest[0] == "cleaned up"
     assert sorted(rest[1:-1]) == ["generator closed", "stray task cancelled"]
     assert rest[-1] == "returned"
+
+
+@pytest.mark.real_backends
+async def test_a_failed_tls_handshake_is_a_debug_record(caplog: pytest.LogCaptureFixture):
+    """X-31: every scanner of ports makes one; it happens in the connection's own task, and the next client is served."""
+    caplog.set_level(logging.DEBUG, "structweb.server")
+    server_context, client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority = trustme.CA()
+    authority.issue_cert("localhost").configure_cert(server_context)
+    authority.configure_trust(client_context)
+    app = web.Application()
+    app.router.add_get("/", hello)
+    async with web.AppRunner(app) as runner:
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=server_context)
+        await site.start()
+        async with await anyio.connect_tcp("127.0.0.1", site.port) as plain:
+            await plain.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert not (await read_all(plain)).startswith(b"HTTP/")
+        raw = await anyio.connect_tcp("127.0.0.1", site.port)
+        async with await TLSStream.wrap(
+            raw, hostname="localhost", ssl_context=client_context, standard_compatible=False
+        ) as stream:
+            await stream.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert (await stream.receive()).startswith(b"HTTP/1.1 200 OK")
+    records = [record for record in caplog.records if "could not be opened" in record.getMessage()]
+    assert [record.levelno for record in records] == [logging.DEBUG]
+
+
+async def test_shutdown_of_a_runner_sends_on_shutdown():
+    """W-144: what helps handlers to an end, for those who write their own clean-up."""
+    told: list[web.Application] = []
+
+    async def on_shutdown(app: web.Application) -> None:
+        told.append(app)
+
+    app = web.Application()
+    app.on_shutdown.append(on_shutdown)
+    async with web.AppRunner(app) as runner:
+        assert (runner.app, runner.sites, runner.addresses) == (app, set(), [])
+        await runner.shutdown()
+        assert told == [app]
