@@ -44,6 +44,18 @@ app = web.Application()
 app.router.add_get("/", show_backend)
 number = 5
 
+async def leave():
+    raise web.GracefulExit
+
+def make_brief(argv):
+    async def start(app):
+        app.start_soon(leave)
+    brief = web.Application()
+    brief.on_startup.append(start)
+    return brief
+
+brief = make_brief([])
+
 def make_none(argv):
     return None
 
@@ -147,6 +159,29 @@ def test_the_script_finds_modules_of_the_current_folder(folder: Path):
         assert command.stdout.readline().startswith("======== Running on http://127.0.0.1:")
         command.send_signal(signal.SIGTERM)
         assert command.wait(PATIENCE) == 0
+
+
+@pytest.mark.parametrize("entry", ["mine:make_brief", "mine:brief"])
+def test_in_a_process_that_is_there_already(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], entry: str
+):
+    """The module is found in the current folder, and an application may be named itself."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    monkeypatch.setattr(sys, "modules", dict(sys.modules))
+    cli.main(["serve", "-U", "s", "--shutdown-timeout", "0.5", entry])
+    assert sys.path[0] == str(folder)
+    assert capsys.readouterr().err == "Stopped\n"
+
+
+def test_without_uvloop_to_ask_for_it_is_a_usage_error(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["serve", "--uvloop", "mine:make"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.endswith("error: --uvloop needs uvloop: install structweb[uvloop]\n")
 
 
 def test_a_path_alone_means_no_tcp(folder: Path):

@@ -299,7 +299,7 @@ app.on_startup.append(starting)
 app.on_shutdown.append(on_shutdown)
 web.run_app(
     app, host="127.0.0.1", port=0, shutdown_timeout=arguments["timeout"],
-    backend=arguments["backend"], backend_options=arguments.get("backend_options"),
+    handle_signals=arguments.get("handle_signals", True), backend=arguments["backend"], backend_options=arguments.get("backend_options"),
 )
 print("returned", flush=True)
 """
@@ -363,6 +363,14 @@ def test_a_signal_lets_requests_finish(backend, number: signal.Signals):
                 received += data
         assert received.endswith(b"finished")
         assert b"\r\nconnection: close\r\n" in received.lower()
+        assert program.rest() == ["shutting down", "cleaning up", "cleaned up", "returned"]
+
+
+def test_ctrl_c_is_graceful_without_handle_signals(backend):
+    """As KeyboardInterrupt, which the backend makes of it."""
+    with Program(timeout=10, handle_signals=False, **backend) as program:
+        program.address()
+        program.send_signal(signal.SIGINT)
         assert program.rest() == ["shutting down", "cleaning up", "cleaned up", "returned"]
 
 

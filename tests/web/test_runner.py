@@ -77,6 +77,51 @@ async def test_a_runner_in_a_task_of_its_own():
     assert runner.server is None
 
 
+async def test_cleanup_inside_the_block_is_early_and_enough():
+    async with web.AppRunner(make_app()) as runner:
+        await runner.cleanup()
+        assert runner.server is None
+
+
+async def test_cleanup_inside_of_cleanup_is_refused():
+    refused: list[str] = []
+
+    async def on_shutdown(app: web.Application) -> None:
+        with pytest.raises(RuntimeError, match="cannot be cleaned up: it is being cleaned up"):
+            await runner.cleanup()
+        with pytest.raises(RuntimeError, match="cannot start .*: its runner is being cleaned up"):
+            await site.start()
+        refused.append("both")
+
+    app = make_app()
+    app.on_shutdown.append(on_shutdown)
+    async with web.AppRunner(app) as runner:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+    assert refused == ["both"]
+
+
+async def test_a_site_whose_name_is_resolved_too_late_leaves_no_socket(monkeypatch: pytest.MonkeyPatch):
+    """The leak guard would see it."""
+    resolving, resolve = anyio.Event(), anyio.Event()
+    real = anyio.getaddrinfo
+
+    async def slowly(host: str, *args, **kwargs):
+        resolving.set()
+        await resolve.wait()
+        return await real("127.0.0.1", *args, **kwargs)
+
+    async def start(site: web.TCPSite) -> None:
+        with pytest.raises(RuntimeError, match="cannot listen on .*: the runner is cleaned up"):
+            await site.start()
+
+    monkeypatch.setattr(anyio, "getaddrinfo", slowly)
+    async with anyio.create_task_group() as tg:
+        async with web.AppRunner(make_app()) as runner:
+            tg.start_soon(start, web.TCPSite(runner, "slow.test", 0))
+            await resolving.wait()
+        resolve.set()
+
+
 async def test_runners_nest():
     async with web.AppRunner(make_app()) as outer, web.AppRunner(make_app()) as inner:
         for runner in (outer, inner):

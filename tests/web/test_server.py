@@ -97,8 +97,8 @@ async def test_plain_functions_and_errors(caplog: pytest.LogCaptureFixture):
     answers = {path: parsed(await asked(server, request(path))).status for path in expected}
     assert answers == expected
     assert parsed(await asked(server, b"GET /\r\n\r\n")).status == 400
-    levels = [record.levelname for record in caplog.records if record.levelno > logging.INFO]
-    assert levels == ["ERROR", "ERROR", "WARNING"]  # /none, /fail, and the malformed one
+    errors = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+    assert len(errors) == 2  # of /none and /fail
 
 
 async def test_requests_of_the_users_own():

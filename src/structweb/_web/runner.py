@@ -13,12 +13,10 @@ from anyio.abc import TaskStatus
 
 from structweb._server.accept import Listening
 from structweb._server.access_log import AbstractAccessLogger, AccessLogger
-from structweb._server.firewall import unwrapped
 from structweb._server.listeners import Listener
 from structweb._server.report import ShutdownReport
 from structweb._server.signals import open_signals
 from structweb._web.app import Application
-from structweb._web.failures import reraise
 from structweb._web.lifespan import Lifespan
 from structweb._web.server import AppServer, Server
 from structweb._web.settings import RunnerOptions, settings_from
