@@ -81,7 +81,9 @@ class Connection:
     """
 
     __slots__ = (
+        "_sending",
         "_unsent",
+        "_work",
         "body_scope",
         "config",
         "deadline",
@@ -125,7 +127,10 @@ class Connection:
         self.reusable = config.timeouts.keepalive != 0
         self.body_scope: anyio.CancelScope | None = None
         self.send_lock: anyio.Lock | None = None
+        self._sending = False
         self._unsent = 0
+        #: The phase of an exchange that waits for nothing: HANDLER, or UPGRADED.
+        self._work = Phase.HANDLER
 
     async def run(self) -> None:  # noqa: C901 - the hot path: one straight loop costs less than it would in pieces
         """Serve exchanges, one after the other, until either side ends the connection."""
@@ -184,16 +189,20 @@ class Connection:
 
     async def read_body(self) -> None:
         """Wait for more bytes from the peer, at most `Timeouts.body`, and feed them to the wire."""
-        before = self.phase
+        if self.body_scope is not None:
+            raise RuntimeError("cannot receive: the request body is being read by another task already")
         self.phase, self.deadline = Phase.BODY, None
+        self.body_scope = scope = anyio.CancelScope()
         try:
-            with anyio.CancelScope() as self.body_scope:
+            with scope:
                 data = await self.transport.receive()
+        except ConnectionError as exc:
+            self.gone = True
+            raise ConnectionResetError("the peer left before the end of the request body") from exc
         finally:
-            stalled = self.body_scope.cancelled_caught if self.body_scope is not None else False
             self.body_scope = None
-            self.phase, self.deadline = before, None
-        if stalled:
+            self._work_on()
+        if scope.cancelled_caught:
             raise Refusal(408, f"No body bytes arrived for {self.config.timeouts.body} seconds")
         if data:
             self.wire.feed(data)
@@ -214,7 +223,7 @@ class Connection:
         if self.send_lock is None:
             self.send_lock = anyio.Lock()
         async with self.send_lock:
-            before = self.phase
+            self._sending = True
             self.phase, self.deadline = Phase.SEND, None
             try:
                 await self._flush()
@@ -225,7 +234,13 @@ class Connection:
                 self.abort()
                 raise
             finally:
-                self.phase, self.deadline = before, None
+                self._sending = False
+                self._work_on()
+
+    def _work_on(self) -> None:
+        """Enter the phase of what goes on behind a wait: a handler may read in one task and write in another."""
+        waiting = Phase.BODY if self.body_scope is not None else Phase.SEND if self._sending else None
+        self.phase, self.deadline = waiting or self._work, None
 
     async def _flush(self) -> None:
         try:
@@ -246,7 +261,8 @@ class Connection:
 
     def hand_over(self) -> UpgradedStream:
         """Give the connection away as a byte stream; HTTP is over."""
-        self.phase, self.deadline = Phase.UPGRADED, None
+        self._work = Phase.UPGRADED
+        self._work_on()
         if self.watching:
             self.unwatch()
         self.watching = True  # whoever owns the stream reads it, and sees the departure himself
