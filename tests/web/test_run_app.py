@@ -158,6 +158,28 @@ def test_graceful_exit_of_a_handler_ends_it(backend):
     assert issubclass(web.GracefulExit, SystemExit)
 
 
+@pytest.mark.parametrize("exit", [KeyboardInterrupt(), web.GracefulExit(), SystemExit(3)], ids=repr)
+def test_an_exit_that_a_task_group_wraps_is_an_exit(exit: BaseException):
+    """On asyncio none is ever wrapped: it ends the loop on the spot."""
+
+    async def leave() -> None:
+        raise exit
+
+    async def ctx(app: web.Application) -> AsyncIterator[None]:
+        async with anyio.create_task_group() as tg:
+            tg.start_soon(leave)
+            yield
+
+    app = make_app()
+    app.cleanup_ctx.append(ctx)
+    if type(exit) is SystemExit:
+        with pytest.raises(SystemExit) as caught:
+            web.run_app(app, print=None, port=0, backend="trio")
+        assert caught.value is exit
+    else:
+        web.run_app(app, print=None, port=0, backend="trio")
+
+
 # -- what goes wrong -----------------------------------------------------------------------------------------------
 
 
@@ -253,6 +275,24 @@ def test_debug_mode_of_asyncio_shows_the_access_log(monkeypatch: pytest.MonkeyPa
     finally:
         logger.setLevel(logging.NOTSET)
         logger.handlers.clear()
+
+
+@pytest.mark.parametrize("configured", ["another logger", "a handler", "a level"])
+def test_debug_mode_leaves_a_configured_access_log_alone(monkeypatch: pytest.MonkeyPatch, configured: str):
+    logger = logging.getLogger("structweb.access" if configured != "another logger" else "tests.access")
+    monkeypatch.setattr(logger, "propagate", False)
+    mine = logging.NullHandler()
+    level, handlers = (logging.ERROR, []) if configured == "a level" else (logging.NOTSET, [mine])
+    monkeypatch.setattr(logger, "handlers", handlers[:])
+    logger.setLevel(level)
+    try:
+        run_and(lambda: None, make_app(), port=0, debug=True, access_log=logger)
+        if configured == "a level":
+            assert logger.level == logging.ERROR
+        else:
+            assert logger.handlers == [mine]
+    finally:
+        logger.setLevel(logging.NOTSET)
 
 
 # -- processes of their own ----------------------------------------------------------------------------------------
