@@ -67,8 +67,8 @@ async def wait(request: web.Request) -> web.Response:
 
 
 async def stream(request: web.Request) -> web.StreamResponse:
-    """Stream, in chunks or with a length, with the status that is asked for."""
-    response = web.StreamResponse(status=int(request.query.get("status", "200")))
+    """Stream, in chunks or with a length, with a status that has a body or none."""
+    response = web.StreamResponse(status={"204": 204, "304": 304}.get(request.query.get("status", ""), 200))
     if "length" in request.query:
         response.content_length = 9
     await response.prepare(request)
@@ -182,10 +182,13 @@ class House:
 
 
 @asynccontextmanager
-async def open_house(app: web.Application | None = None, **options: object) -> AsyncIterator[House]:
+async def open_house(
+    app: web.Application | None = None, *, faulty: bool = False, **options: object
+) -> AsyncIterator[House]:
     """Run `app`, by default the one above; `options` are `RunnerOptions`.
 
-    When it is left, no connection may be there any more, and nothing may have been logged as an error.
+    When it is left, no connection may be there any more, and nothing may have been logged as an error, unless the
+    handlers are `faulty`.
     """
     log = Log()
     logger = logging.getLogger("structweb")
@@ -201,7 +204,7 @@ async def open_house(app: web.Application | None = None, **options: object) -> A
     finally:
         logger.removeHandler(log)
         logger.propagate = True
-    assert log.complaints == []
+    assert faulty or not log.complaints, log.complaints
 
 
 async def everyone_gone(server: web.Server) -> None:

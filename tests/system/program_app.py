@@ -1,0 +1,94 @@
+"""The application of the processes that these tests start: ``structweb serve tests.system.program_app:make_app``."""
+
+import hashlib
+from pathlib import Path
+
+import anyio
+
+from structweb import web
+
+
+class Doors:
+    """What lets waiting handlers go on."""
+
+    def __init__(self) -> None:
+        self.open = anyio.Event()
+        self.waiting = 0
+
+
+DOORS = web.AppKey("DOORS", Doors)
+
+
+async def ping(request: web.Request) -> web.Response:
+    return web.Response(text=f"{request.app[DOORS].waiting} waiting")
+
+
+async def release(request: web.Request) -> web.Response:
+    doors = request.app[DOORS]
+    doors.open.set()
+    doors.open = anyio.Event()
+    return web.Response()
+
+
+async def wait(request: web.Request) -> web.Response:
+    doors = request.app[DOORS]
+    doors.waiting += 1
+    await doors.open.wait()
+    return web.Response(text="waited")
+
+
+async def number(request: web.Request) -> web.Response:
+    return web.Response(text=request.match_info["number"])
+
+
+async def digest(request: web.Request) -> web.Response:
+    """Read the body, once the doors are open."""
+    doors = request.app[DOORS]
+    doors.waiting += 1
+    await doors.open.wait()
+    total = hashlib.sha256()
+    async for piece in request.content.iter_any():
+        total.update(piece)
+    return web.Response(text=total.hexdigest())
+
+
+async def upload(request: web.Request) -> web.Response:
+    request.app[DOORS].waiting += 1
+    await request.read()
+    return web.Response()
+
+
+async def endless(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse()
+    await response.prepare(request)
+    request.app[DOORS].waiting += 1
+    while True:
+        await response.write(b"x" * 16384)
+        await anyio.sleep(0.01)
+
+
+def make_app(argv: list[str]) -> web.Application:
+    """Take the path of a folder, where clean-up writes, and how many seconds clean-up takes."""
+    folder, seconds = Path(argv[0]), float(argv[1])
+
+    async def house(app: web.Application):
+        app[DOORS] = Doors()
+        yield
+        (folder / "cleaning").touch()
+        await anyio.sleep(seconds)
+        (folder / "cleaned").touch()
+
+    app = web.Application()
+    app.cleanup_ctx.append(house)
+    app.add_routes(
+        [
+            web.get("/ping", ping),
+            web.get("/release", release),
+            web.get("/wait", wait),
+            web.get("/number/{number}", number),
+            web.post("/digest", digest),
+            web.post("/upload", upload),
+            web.get("/endless", endless),
+        ]
+    )
+    return app
