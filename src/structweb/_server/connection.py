@@ -135,8 +135,7 @@ class Connection:
     async def run(self) -> None:  # noqa: C901 - the hot path: one straight loop costs less than it would in pieces
         """Serve exchanges, one after the other, until either side ends the connection."""
         server, wire, transport = self.server, self.wire, self.transport
-        handler = server.handler
-        base = copy_context()
+        handler, base = server.handler, copy_context()
         in_a_row = 0
         refusal: Refusal | None = None
         fresh = True  # nobody has asked for anything yet
