@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -289,6 +290,16 @@ def test_errors_of_init_func_are_tracebacks(folder: Path):
     done = run(folder, *SERVE, "mine:fail")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == "LookupError: no configuration"
+
+
+def test_an_address_that_is_taken_is_one_line(folder: Path):
+    """Exit code 1, since the words of the call were right."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run(folder, *SERVE, "-H", "127.0.0.1", "-P", str(port), "mine:make")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith(f"error: cannot listen on 127.0.0.1:{port}: Address already in use")
+    assert "Traceback" not in done.stderr
 
 
 def test_version_and_help(folder: Path):

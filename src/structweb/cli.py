@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from structweb._server.access_log import AccessLogger
+from structweb._server.listeners import ListenError
 from structweb._server.log import access_logger
 from structweb._server.version import __version__
 from structweb._web.app import Application
@@ -113,6 +114,8 @@ def _serve(parser: argparse.ArgumentParser, options: argparse.Namespace, rest: l
         )
     except _WrongEntryError as exc:
         parser.error(str(exc))
+    except ListenError as exc:
+        parser.exit(1, f"{parser.prog}: error: {exc.strerror or exc}\n")
     print("Stopped", file=sys.stderr)
 
 

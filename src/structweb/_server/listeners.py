@@ -24,6 +24,10 @@ _PORT_ATTEMPTS: Final = 16
 _LACKING: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 
+class ListenError(OSError):
+    """An address cannot be listened on; the message names it and says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class SocketFile:
     """The file of a Unix socket; `device` and `inode` tell whether the path still leads to it."""
@@ -123,7 +127,7 @@ def open_unix(
         try:
             sock.bind(name)
         except OSError as exc:
-            raise OSError(exc.errno, f"cannot listen on unix socket {name!r}: {exc.strerror or exc}") from exc
+            raise ListenError(exc.errno, f"cannot listen on unix socket {name!r}: {exc.strerror or exc}") from exc
         file = None
         if not abstract:
             found = Path(name).stat()
@@ -166,7 +170,7 @@ async def _resolve(host: str | None, port: int) -> tuple[str | None, list[_Place
         try:
             found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=passive)
         except socket.gaierror as exc:
-            raise OSError(exc.errno, f"cannot listen on host {host!r}: {exc.strerror}") from exc
+            raise ListenError(exc.errno, f"cannot listen on host {host!r}: {exc.strerror}") from exc
     known = (socket.AF_INET, socket.AF_INET6)
     return host, list(dict.fromkeys((family, address) for family, _, _, _, address in found if family in known))
 
@@ -192,7 +196,7 @@ def _bind_all(
                     sockets.append(sock)
                     port = port or sock.getsockname()[1]
             if found == len(sockets):
-                raise lacking or OSError(f"cannot listen on host {host!r}: it has no IP address")
+                raise lacking or ListenError(f"cannot listen on host {host!r}: it has no IP address")
     except BaseException:
         for sock in sockets:
             sock.close()
@@ -217,7 +221,7 @@ def _bind(family: int, address: _Address, reuse_address: bool, reuse_port: bool)
             return sock
     except OSError as exc:
         where = _hostport(address[0], address[1])
-        raise OSError(exc.errno, f"cannot listen on {where}: {exc.strerror or exc}") from exc
+        raise ListenError(exc.errno, f"cannot listen on {where}: {exc.strerror or exc}") from exc
 
 
 def _clear_way(path: str) -> None:
@@ -227,7 +231,7 @@ def _clear_way(path: str) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise OSError(errno.EADDRINUSE, f"cannot listen on unix socket {path!r}: the path exists and is no socket")
+        raise ListenError(errno.EADDRINUSE, f"cannot listen on unix socket {path!r}: the path exists and is no socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         answer = probe.connect_ex(path)
@@ -235,7 +239,7 @@ def _clear_way(path: str) -> None:
         server_logger.debug("Replacing the socket file %r of a server that is gone", path)
         Path(path).unlink(missing_ok=True)
     else:
-        raise OSError(
+        raise ListenError(
             errno.EADDRINUSE,
             f"cannot listen on unix socket {path!r}: another server listens on it"
             if answer in (0, errno.EAGAIN, errno.EINPROGRESS)
@@ -262,7 +266,7 @@ def _listener(
         sock.listen(backlog)
     except OSError as exc:
         where = socket_url(sock, "http").partition("//")[2]
-        raise OSError(exc.errno, f"cannot listen on {where}: {exc.strerror or exc}") from exc
+        raise ListenError(exc.errno, f"cannot listen on {where}: {exc.strerror or exc}") from exc
     return Listener(sock, socket_url(sock, "http" if ssl_context is None else "https"), ssl_context, file)
 
 
