@@ -1,12 +1,18 @@
 """The body of a request, pulled from its connection."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from structweb._wire.events import Refusal
+from structweb._wire.limits import Phase
 
 if TYPE_CHECKING:
     from structweb._server.connection import Connection
     from structweb._server.exchange import Exchange
+
+# The handler has ended: what is read now is read by the connection.
+_OVER: Final = frozenset({Phase.LINGER, Phase.CLOSED})
+#: Pieces taken in a row, without a wait, before other tasks get their turn: what has arrived may be many of them.
+PIECES_IN_A_ROW: Final = 64
 
 
 class Body:
@@ -39,11 +45,15 @@ class Body:
         Waits for the peer, at most `Timeouts.body` from chunk to chunk.  Only what was asked for is read:
         TCP holds the peer back meanwhile.  Raises `Refusal` for malformed framing (400) and for a peer that
         stalls (408), ConnectionResetError when the peer left in mid-body.  After a `Refusal` the connection closes
-        behind the response.
+        behind the response.  Raises RuntimeError once the exchange is over: what comes then is not its body.
         """
+        self._check()
         connection = self._connection
         wire = connection.wire
         try:
+            if connection.pieces >= PIECES_IN_A_ROW:
+                await connection.give_way()  # with nothing in hand that a cancellation could lose
+            connection.pieces += 1
             while (data := wire.next_data()) is None:
                 await connection.read_body()
         except Refusal:
@@ -51,8 +61,14 @@ class Body:
             raise
         return data
 
+    def _check(self) -> None:
+        connection = self._connection
+        if connection.exchange is not self._exchange or connection.phase in _OVER:
+            raise RuntimeError(f"cannot receive: {self._exchange.head!r} is over")
+
     def receive_nowait(self) -> bytes | None:
         """Return the next bytes that have already arrived, b"" at the end, None when there are none yet."""
+        self._check()
         try:
             return self._connection.wire.next_data()
         except Refusal:

@@ -9,6 +9,7 @@ import anyio
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
+from structweb._server.body import PIECES_IN_A_ROW
 from structweb._server.config import ServerConfig
 from structweb._server.crew import Crew
 from structweb._server.departures import ClientConnectionResetError
@@ -90,6 +91,7 @@ class Connection:
         "exchange",
         "gone",
         "phase",
+        "pieces",
         "reason",
         "reusable",
         "scope",
@@ -109,6 +111,8 @@ class Connection:
     exchange: Exchange | None
     #: Whether the peer is known to have left.
     gone: bool
+    #: Body pieces taken since the last wait.
+    pieces: int
     #: Why the connection was cancelled, for logs; "" while it was not.
     reason: str
 
@@ -127,6 +131,7 @@ class Connection:
         self.reusable = config.timeouts.keepalive != 0
         self.body_scope: anyio.CancelScope | None = None
         self.send_lock: anyio.Lock | None = None
+        self.pieces = 0
         self._sending = False
         self._unsent = 0
         #: The phase of an exchange that waits for nothing: HANDLER, or UPGRADED.
@@ -165,8 +170,8 @@ class Connection:
             await run_isolated(handler(exchange), base.copy(), self)  # type: ignore[arg-type]  # a coroutine in practice
             if self.watching:
                 self.unwatch()
-            if exchange.stage is not Stage.FINISHED:
-                self.abort()
+            if exchange.stage is not Stage.FINISHED or self.body_scope is not None:
+                self.abort()  # a truncated response, or a task that the handler left behind in the middle of its body
                 return
             if not wire.body_done and not await self._drop_body():
                 break
@@ -176,9 +181,8 @@ class Connection:
             del exchange, head
             phase = None if wire.next_cycle() else Phase.IDLE
             self.deadline = None
-            in_a_row += 1
-            if in_a_row >= _FAIR_SHARE:
-                in_a_row = 0
+            in_a_row = (in_a_row + 1) % _FAIR_SHARE
+            if not in_a_row:
                 await checkpoint()
         if refusal is not None:
             await self._refuse(refusal, fresh=fresh)
@@ -200,6 +204,7 @@ class Connection:
             raise ConnectionResetError("the peer left before the end of the request body") from exc
         finally:
             self.body_scope = None
+            self.pieces = 0
             self._work_on()
         if scope.cancelled_caught:
             raise Refusal(408, f"No body bytes arrived for {self.config.timeouts.body} seconds")
@@ -235,6 +240,11 @@ class Connection:
             finally:
                 self._sending = False
                 self._work_on()
+
+    async def give_way(self) -> None:
+        """Let other tasks have their turn."""
+        self.pieces = 0
+        await checkpoint()
 
     def _work_on(self) -> None:
         """Enter the phase of what goes on behind a wait: a handler may read in one task and write in another."""
@@ -361,6 +371,9 @@ class Connection:
                     wire.feed(received)
                 elif not data:
                     return True
+                self.pieces += 1
+                if self.pieces >= PIECES_IN_A_ROW:
+                    await self.give_way()
         except Refusal:
             return False
 
