@@ -102,7 +102,7 @@ async def refuse(request: web.Request) -> web.Response:
 
 
 def make_app(argv: object = None) -> web.Application:
-    """Return the application; every path that has no handler of its own is told about."""
+    """Return the application; nearly every path that has no handler of its own is told about."""
     app = web.Application(client_max_size=8 * 1024 * 1024)
     app.add_routes(
         [
@@ -115,7 +115,7 @@ def make_app(argv: object = None) -> web.Application:
             web.route("*", "/taste", taste),
             web.route("*", "/refuse", refuse),
             web.post("/post-only", ignore),
-            web.route("*", "/{tail:.*}", tell),
+            web.route("*", "/{tail:(?!none|post-only).*}", tell),
         ]
     )
 
