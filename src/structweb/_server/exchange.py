@@ -1,9 +1,9 @@
 """One request and its response, as the floor above sees a connection."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
@@ -337,4 +337,5 @@ class Exchange:
         await connection.drain()
 
 
-ExchangeHandler = Callable[[Exchange], Awaitable[None]]
+#: A coroutine function: connections step its coroutines themselves, so no other awaitable will do.
+ExchangeHandler = Callable[[Exchange], Coroutine[Any, Any, None]]
