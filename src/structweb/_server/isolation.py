@@ -16,7 +16,7 @@ def run_isolated(
     handler: Coroutine[Any, Any, None],  # Any: what a backend's traps yield and take is its own affair
     context: Context,
     connection: "Connection",
-) -> Generator[Any, Any, None]:
+) -> Generator[Any, Any, None]:  # Any: as above
     """Step `handler` by hand so that its context variables stay its own, without a task of its own.
 
     At its first suspension (and not before: a handler that never waits pays nothing) the connection starts to watch

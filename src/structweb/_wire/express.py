@@ -78,7 +78,7 @@ _KINDS: Final[dict[bytes, _Kind]] = (
 #: A checked field line: the field, its bit, and the meaning of its value.
 #: Any: each bit has its own type (Host: str, Content-Length: int, Connection: bool, others: None), and a tuple costs less
 #: to take apart than an object.
-_Line = tuple[tuple[bytes, bytes], int, Any]
+_Line = tuple[tuple[bytes, bytes], int, Any]  # Any: see above
 
 _TABLE_LINES: Final = 1024
 _TABLE_LINE_BYTES: Final = 256

@@ -22,7 +22,7 @@ class SelectorTransport(PushTransport):
 
     __slots__ = ("_closers", "_ending", "_fd", "_fresh", "_peername", "_sock", "_unsent")
 
-    def __init__(self, sock: socket.socket, peername: Any, config: ServerConfig, loop: Loop) -> None:
+    def __init__(self, sock: socket.socket, peername: object, config: ServerConfig, loop: Loop) -> None:
         """Take `sock`.  Any: each address family has its own form."""
         super().__init__(config, loop)
         self._sock = sock

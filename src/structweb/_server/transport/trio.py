@@ -26,7 +26,7 @@ class TrioTransport(PullTransport):
 
     _event = trio.Event
 
-    def __init__(self, sock: socket.socket, peername: Any, config: ServerConfig, tasks: TaskStarter) -> None:
+    def __init__(self, sock: socket.socket, peername: object, config: ServerConfig, tasks: TaskStarter) -> None:
         """Take `sock`.  Any: each address family has its own form."""
         super().__init__(config, tasks)
         self._sock = sock
@@ -146,7 +146,7 @@ class TrioTlsTransport(TrioTransport):
 
     __slots__ = ("_codec",)
 
-    def __init__(self, sock: socket.socket, peername: Any, config: ServerConfig, tasks: TaskStarter) -> None:
+    def __init__(self, sock: socket.socket, peername: object, config: ServerConfig, tasks: TaskStarter) -> None:
         """Take `sock`.  Any: each address family has its own form."""
         super().__init__(sock, peername, config, tasks)
         self._codec: TlsCodec | None = None
@@ -212,7 +212,7 @@ class TrioTlsTransport(TrioTransport):
 
 async def open_socket(
     sock: socket.socket,
-    peername: Any,  # Any: each address family has its own form
+    peername: object,  # Any: each address family has its own form
     config: ServerConfig,
     context: ssl.SSLContext | None,
     tasks: TaskStarter,
