@@ -167,7 +167,7 @@ class Connection:
             fresh = False
             self.exchange = exchange = Exchange(self, head)
             self.phase, self.deadline = Phase.HANDLER, None
-            await run_isolated(handler(exchange), base.copy(), self)  # type: ignore[arg-type]  # a coroutine in practice
+            await run_isolated(handler(exchange), base.copy(), self)
             if self.watching:
                 self.unwatch()
             if exchange.stage is not Stage.FINISHED or self.body_scope is not None:
@@ -351,7 +351,7 @@ class Connection:
         refusal.foreign = refusal.foreign and fresh
         self.exchange = exchange = Exchange.refused(self, refusal)
         self.phase, self.deadline = Phase.HANDLER, None
-        await run_isolated(self.server.handler(exchange), copy_context(), self)  # type: ignore[arg-type]  # as above
+        await run_isolated(self.server.handler(exchange), copy_context(), self)
         if self.watching:
             self.unwatch()
 
