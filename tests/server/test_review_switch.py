@@ -38,7 +38,7 @@ async def test_behind_a_connect_that_was_granted_nothing_is_a_request(config: Se
 
 
 async def test_a_connect_that_was_declined_is_an_ordinary_request(config: ServerConfig) -> None:
-    """No tunnel: the next request is one.
+    """No tunnel: what follows is the next request."""
     async with serving(answering(b"no", 405), config) as site:
         client = site.connect()
         with fail_after(5):

@@ -21,6 +21,7 @@ from structweb._wire.reply import (
     ReplyHead,
     bodiless,
     chunk,
+    ends_http,
     frame_stream,
     reply_head,
     size_of_complete,
@@ -296,8 +297,11 @@ class Exchange:
     async def upgrade(self, fields: Fields) -> UpgradedStream:
         """Answer 101 with `fields` and return the connection as a byte stream, bytes behind the head first.
 
-        The stream is the caller's until the handler returns; then the connection is closed.
+        The stream is the caller's until the handler returns; then the connection is closed.  Raises RuntimeError,
+        with nothing sent, while the request has body bytes that were not read.
         """
+        if not self._connection.wire.body_done:
+            raise RuntimeError("cannot upgrade: read the request body first (RFC 9110 section 7.8)")
         data = self._open(reply_head(HttpVersion11, 101, "Switching Protocols", fields), 101, b"")
         self.stage = Stage.FINISHED
         self.keep_alive = False
@@ -310,6 +314,8 @@ class Exchange:
             raise RuntimeError(f"a response was sent already: cannot send {status} after {self._status}")
         connection = self._connection
         if reply.close or connection.server.closing or not connection.may_reuse(self):
+            self.keep_alive = False
+        if ends_http(self.head.method, status):
             self.keep_alive = False
         self.stage = Stage.STARTED
         self._status = status
