@@ -49,7 +49,7 @@ def running(command: Sequence[str], port: int, core: int) -> Iterator[int]:
         os.sched_setaffinity(0, {core})
 
     environ = {**os.environ, "PYTHONPATH": str(HERE / "apps")}
-    with subprocess.Popen(  # noqa: S603 - the commands are those of servers.py
+    with subprocess.Popen(
         command,
         cwd=HERE / "apps",
         env=environ,
