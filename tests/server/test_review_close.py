@@ -1,19 +1,34 @@
 """How a connection ends behind its last response: the peer gets all of it."""
 
+from pathlib import Path
+
+import anyio
 import pytest
 from anyio import fail_after
 
 from structweb._server.config import ServerConfig
 from structweb._server.exchange import Exchange
-from tests.server.peers import FIELDS, GET, serving
+from structweb._server.reaper import sweep
+from structweb._wire.limits import Limits
+from tests.server.links import SocketPeer, chunks, settled, socket_pair, turns
+from tests.server.peers import FIELDS, GET, answering, serving
 
 pytestmark = pytest.mark.anyio
+
+#: More than the kernel holds.
+MUCH = bytes(1_000_000)
 
 
 @pytest.fixture
 def config(express: bool) -> ServerConfig:
     """Settings for the lane and for h11."""
     return ServerConfig(express=express)
+
+
+@pytest.fixture
+def patient(express: bool) -> ServerConfig:
+    """Settings where no handler waits for a slow reader: the close of the connection does."""
+    return ServerConfig(express=express, limits=Limits(write_buffer=10_000_000))
 
 
 async def test_requests_behind_the_last_response_are_read_and_dropped(config: ServerConfig) -> None:
@@ -30,3 +45,68 @@ async def test_requests_behind_the_last_response_are_read_and_dropped(config: Se
             await client.half_close()
             answer = await client.receive_all()
     assert answer.count(b"HTTP/1.1 200") == 1
+
+
+@pytest.mark.real_backends
+async def test_a_slow_reader_gets_all_of_the_last_response(patient: ServerConfig, tmp_path: Path) -> None:
+    """What is left to send has the patience of `Timeouts.send`, not the shorter one of lingering."""
+    async with serving(answering(MUCH), patient) as site:
+        client, server = socket_pair("tcp", tmp_path)
+        peer = SocketPeer(client)
+        site.engine._admit(None, server, None)
+        try:
+            await peer.send(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+            await turns()
+            now = anyio.current_time()
+            for seconds in (0, 1, 30, 59):
+                sweep(site.engine.connections, now + seconds)
+                await turns(3)
+            with fail_after(5):
+                answer = b"".join([data async for data in chunks(peer.receive)])
+        finally:
+            peer.vanish()
+    assert answer.endswith(b"\r\n\r\n" + MUCH)
+
+
+@pytest.mark.real_backends
+async def test_a_reader_that_has_stalled_is_given_up(patient: ServerConfig, tmp_path: Path) -> None:
+    """Nor does it hold the connection for ever."""
+    async with serving(answering(MUCH), patient) as site:
+        client, server = socket_pair("tcp", tmp_path)
+        peer = SocketPeer(client)
+        site.engine._admit(None, server, None)
+        try:
+            await peer.send(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+            await turns()
+            now = anyio.current_time()
+            for seconds in (0, 1, 62, 63, 124):
+                sweep(site.engine.connections, now + seconds)
+            await settled(lambda: not site.engine.connections)
+        finally:
+            peer.vanish()
+
+
+@pytest.mark.real_backends
+async def test_a_reader_that_has_stalled_ends_the_close_of_an_upgraded_stream(
+    patient: ServerConfig, tmp_path: Path
+) -> None:
+    """A protocol that closes its stream waits no longer for its peer than HTTP does."""
+
+    async def handler(exchange: Exchange) -> None:
+        stream = await exchange.upgrade([("Upgrade", "x"), ("Connection", "upgrade")])
+        await stream.send(MUCH)
+        await stream.aclose()
+
+    async with serving(handler, patient) as site:
+        client, server = socket_pair("tcp", tmp_path)
+        peer = SocketPeer(client)
+        site.engine._admit(None, server, None)
+        try:
+            await peer.send(GET)
+            await turns()
+            now = anyio.current_time()
+            for seconds in (0, 1, 62, 63, 124):
+                sweep(site.engine.connections, now + seconds)
+            await settled(lambda: not site.engine.connections)
+        finally:
+            peer.vanish()

@@ -313,7 +313,7 @@ class Exchange:
         if self.stage is not Stage.OPEN:
             raise RuntimeError(f"a response was sent already: cannot send {status} after {self._status}")
         connection = self._connection
-        if reply.close or connection.server.closing or not connection.may_reuse(self):
+        if reply.close or connection.server.closing or not self._may_reuse():
             self.keep_alive = False
         if ends_http(self.head.method, status):
             self.keep_alive = False
@@ -328,6 +328,14 @@ class Exchange:
             option = b"Connection: keep-alive\r\n" if self.keep_alive else b""
         stamps = missing_stamp(reply, connection.config.server_header) if stamp else b""
         return b"%b%b%b%b\r\n" % (reply.data, size_line, stamps, option)
+
+    def _may_reuse(self) -> bool:
+        """Tell whether the connection could carry another request.
+
+        Not when the peer still waits for 100 Continue: whether its body follows cannot be known.
+        """
+        wire = self._connection.wire
+        return self.head.block.expect is None or self.continued or wire.body_done or wire.buffered > 0
 
     async def _send(self, data: bytes) -> None:
         connection = self._connection
