@@ -9,9 +9,9 @@ from anyio import fail_after
 from structweb._server.config import ServerConfig
 from structweb._server.exchange import Exchange
 from structweb._server.reaper import sweep
-from structweb._wire.limits import Limits
+from structweb._wire.limits import Limits, Timeouts
 from tests.server.links import SocketPeer, chunks, settled, socket_pair, turns
-from tests.server.peers import FIELDS, GET, answering, serving
+from tests.server.peers import FIELDS, GET, answering, read_answer, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -110,3 +110,14 @@ async def test_a_reader_that_has_stalled_ends_the_close_of_an_upgraded_stream(
             await settled(lambda: not site.engine.connections)
         finally:
             peer.vanish()
+
+
+async def test_a_first_head_has_its_time_where_no_connection_is_kept(express: bool) -> None:
+    """keepalive=0 closes behind each response; it does not hurry the request."""
+    async with serving(answering(), ServerConfig(express=express, timeouts=Timeouts(keepalive=0))) as site:
+        client = site.connect()
+        await client.dribble(GET, delay=1)
+        assert b"\r\nConnection: close\r\n" in await read_answer(client)
+        silent = site.connect()
+        with fail_after(80):
+            assert await silent.receive_all() == b""
