@@ -5,12 +5,14 @@ from pathlib import Path
 import anyio
 import pytest
 from anyio import fail_after
+from anyio.streams.tls import TLSStream
 
 from structweb._server.config import ServerConfig
 from structweb._server.exchange import Exchange
 from structweb._server.reaper import sweep
 from structweb._wire.limits import Limits, Timeouts
-from tests.server.links import SocketPeer, chunks, settled, socket_pair, turns
+from structweb.testing import memory_pipe
+from tests.server.links import SocketPeer, chunks, client_context, server_context, settled, socket_pair, turns
 from tests.server.peers import FIELDS, GET, answering, read_answer, serving
 
 pytestmark = pytest.mark.anyio
@@ -121,3 +123,20 @@ async def test_a_first_head_has_its_time_where_no_connection_is_kept(express: bo
         silent = site.connect()
         with fail_after(80):
             assert await silent.receive_all() == b""
+
+
+async def test_a_stream_that_waits_for_its_peer_to_close_is_given_up(config: ServerConfig) -> None:
+    """TLS of anyio closes when the peer has said goodbye, and this one never does."""
+    async with serving(answering(), config) as site:
+        client_end, server_end = memory_pipe()
+
+        async def serve() -> None:
+            stream = await TLSStream.wrap(server_end, server_side=True, ssl_context=server_context())
+            await site.engine.serve_stream(stream)
+
+        site.group.start_soon(serve)
+        client = await TLSStream.wrap(client_end, hostname="localhost", ssl_context=client_context())
+        await client.send(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        assert await client.receive()
+        with fail_after(63):
+            await client_end.receive_all()

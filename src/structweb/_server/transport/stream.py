@@ -78,7 +78,7 @@ class StreamTransport(PullTransport):
     async def send_eof(self) -> None:
         """Send what was written, then end our side if the stream can."""
         await self.drain()
-        with suppress(NotImplementedError, *BROKEN):
+        with suppress(NotImplementedError, *BROKEN), anyio.CancelScope() as self._sending:
             await self._stream.send_eof()
 
     async def aclose(self) -> None:
@@ -88,7 +88,8 @@ class StreamTransport(PullTransport):
                 with suppress(ConnectionError):
                     await self.drain()
                 self._stop()
-                with suppress(*BROKEN):
+                # TLS waits here for the peer's goodbye: an abort must end that, too.
+                with suppress(*BROKEN), anyio.CancelScope() as self._sending:
                     await self._stream.aclose()
         finally:
             self.abort()
