@@ -140,3 +140,24 @@ async def test_a_stream_that_waits_for_its_peer_to_close_is_given_up(config: Ser
         assert await client.receive()
         with fail_after(63):
             await client_end.receive_all()
+
+
+@pytest.mark.real_backends
+async def test_a_response_that_ends_with_the_connection_is_not_cut_short_unnoticed(tmp_path: Path) -> None:
+    """An HTTP/1.0 peer takes a FIN for the end of the body: what is incomplete ends in a RST."""
+
+    async def handler(exchange: Exchange) -> None:
+        await exchange.start(200, "OK", FIELDS)
+        await exchange.write(b"half of it")
+
+    async with serving(handler) as site:
+        client, server = socket_pair("tcp", tmp_path)
+        peer = SocketPeer(client)
+        site.engine._admit(None, server, None)
+        try:
+            await peer.send(b"GET / HTTP/1.0\r\n\r\n")
+            with fail_after(5), pytest.raises(ConnectionResetError):
+                while await peer.receive():
+                    pass
+        finally:
+            peer.vanish()

@@ -339,7 +339,8 @@ class Connection:
         """Close the transport at once; unsent bytes are lost."""
         transport = getattr(self, "transport", None)
         if transport is not None:
-            transport.abort()
+            exchange = self.exchange
+            transport.abort(truncated=exchange is not None and exchange.ends_with_connection)
 
     def describe(self) -> str:
         """Return who is connected and what the connection does, for logs and reports."""

@@ -146,6 +146,11 @@ class Exchange:
         return self.stage is not Stage.OPEN
 
     @property
+    def ends_with_connection(self) -> bool:
+        """Whether a response is under way whose peer takes a FIN for its end: cut short, it must not get one."""
+        return self.stage is Stage.STARTED and self._framing is Framing.UNTIL_CLOSE
+
+    @property
     def finished(self) -> bool:
         """Whether the response is complete."""
         return self.stage is Stage.FINISHED

@@ -100,8 +100,11 @@ class StreamTransport(PullTransport):
         if self._pulling is not None:
             self._pulling.cancel()
 
-    def abort(self) -> None:
-        """Close what can be closed without waiting; streams that have no `close` need `aclose` as well."""
+    def abort(self, *, truncated: bool = False) -> None:
+        """Close what can be closed without waiting; streams that have no `close` need `aclose` as well.
+
+        A stream has no word for a reset, so `truncated` makes no difference.
+        """
         self._stop()
         self._unsent.clear()
         if self._sending is not None:

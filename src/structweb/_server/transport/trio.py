@@ -118,13 +118,13 @@ class TrioTransport(PullTransport):
         finally:
             self.abort()
 
-    def abort(self) -> None:
+    def abort(self, *, truncated: bool = False) -> None:
         """Close the socket at once."""
         if self._inbound is Inbound.CLOSED:
             return
         self._stop()
         trio.lowlevel.notify_closing(self._sock)
-        close_socket(self._sock, truncated=self._unsent is not None)
+        close_socket(self._sock, truncated=truncated or self._unsent is not None)
         self._unsent = None
         self.congested = False
 
