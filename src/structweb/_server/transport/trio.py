@@ -157,6 +157,11 @@ class TrioTlsTransport(TrioTransport):
         self._codec = codec
         self._ahead = codec.decrypt(b"")
 
+    @property
+    def ended(self) -> bool:
+        """Whether the peer has said goodbye: a FIN without close_notify is no good order."""
+        return self._inbound is Inbound.ENDED and (self._codec is None or self._codec.ended)
+
     async def pull(self) -> bytes:
         """Read until a piece of plain text is complete."""
         codec = self._codec
