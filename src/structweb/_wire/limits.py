@@ -49,7 +49,8 @@ class Limits:
 class Timeouts:
     """Seconds a connection may stay silent, by phase.  None waits forever.
 
-    Deadlines are swept once a second, so a connection may live up to a second longer.
+    A sweep once a second works deadlines out and looks for those that passed, so a connection may live up to two
+    seconds longer.
     """
 
     #: IDLE and HEAD: from the end of an exchange (or from the connection) to the next complete head.
