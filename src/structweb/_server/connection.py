@@ -118,17 +118,17 @@ class Connection:
 
     def __init__(self, server: Owner, scope: anyio.CancelScope) -> None:
         config = server.config
-        self.server = server
-        self.config = config
-        self.scope = scope
-        self.wire = Http1(config.limits, express=config.express)
+        self.server: Owner = server
+        self.config: ServerConfig = config
+        self.scope: anyio.CancelScope = scope
+        self.wire: Http1 = Http1(config.limits, express=config.express)
         self.phase = Phase.IDLE
         self.deadline = None
         self.exchange = None
         self.gone = False
         self.reason = ""
-        self.watching = False
-        self.reusable = config.timeouts.keepalive != 0
+        self.watching: bool = False
+        self.reusable: bool = config.timeouts.keepalive != 0
         self.body_scope: anyio.CancelScope | None = None
         self.send_lock: anyio.Lock | None = None
         self.pieces = 0
