@@ -133,6 +133,8 @@ async def test_a_handler_may_finish_all_the_same(kind, tmp_path, way, where):
 
 
 async def test_a_half_closed_client_is_served_where_that_is_asked_for(kind, tmp_path):
+    if kind == "tls":
+        pytest.skip("over TLS a FIN without close_notify is no end of sending, but a departure")
     waiting = Waiting()
     async with (
         open_place(kind, tmp_path, waiting.app(), half_close="serve") as place,
