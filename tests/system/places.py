@@ -1,6 +1,7 @@
 """A whole server over TCP, TLS and Unix sockets, and peers that can leave it in every way."""
 
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -60,7 +61,8 @@ async def open_place(kind: str, folder: Path, app: web.Application, **options: o
 async def read_all(peer: SocketPeer) -> bytes:
     """Read to the end of the connection."""
     received = b""
-    with anyio.fail_after(PATIENCE), suppress(anyio.BrokenResourceError, ConnectionError):
+    # The last one: both sides have said their farewell, and the client's was the first.
+    with anyio.fail_after(PATIENCE), suppress(anyio.BrokenResourceError, ConnectionError, ssl.SSLZeroReturnError):
         while data := await peer.receive():
             received += data
     return received
