@@ -7,19 +7,55 @@
 from structweb._server.departures import ClientConnectionResetError
 from structweb._server.version import __version__
 from structweb._web.content import IncompleteReadError, LineTooLong, StreamReader
+from structweb._web.file_payload import (
+    BufferedReaderPayload,
+    BytesIOPayload,
+    IOBasePayload,
+    StringIOPayload,
+    TextIOPayload,
+)
 from structweb._web.keys import ChainMapProxy
+from structweb._web.payload import (
+    PAYLOAD_REGISTRY,
+    AsyncIterablePayload,
+    BytesPayload,
+    JsonBytesPayload,
+    JsonPayload,
+    Order,
+    Payload,
+    StringPayload,
+    get_payload,
+    payload_type,
+    register_payload,
+)
 from structweb._wire.conditional import ETag
 from structweb._wire.events import HttpVersion, HttpVersion10, HttpVersion11
 
 __all__ = [
+    "PAYLOAD_REGISTRY",
+    "AsyncIterablePayload",
+    "BufferedReaderPayload",
+    "BytesIOPayload",
+    "BytesPayload",
     "ChainMapProxy",
     "ClientConnectionResetError",
     "ETag",
     "HttpVersion",
     "HttpVersion10",
     "HttpVersion11",
+    "IOBasePayload",
     "IncompleteReadError",
+    "JsonBytesPayload",
+    "JsonPayload",
     "LineTooLong",
+    "Order",
+    "Payload",
     "StreamReader",
+    "StringIOPayload",
+    "StringPayload",
+    "TextIOPayload",
     "__version__",
+    "get_payload",
+    "payload_type",
+    "register_payload",
 ]

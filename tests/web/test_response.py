@@ -120,7 +120,7 @@ def test_what_does_not_go_together(arguments, error, message):
 
 
 def test_arguments_for_compression_are_taken():
-    with ThreadPoolExecutor(1) as executor:
+    with ThreadPoolExecutor(1) as executor, pytest.warns(DeprecationWarning, match="give an anyio.CapacityLimiter"):
         assert Response(text="x", zlib_executor=executor, zlib_executor_size=1).text == "x"
 
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from structweb._server.exchange import Exchange
+    from structweb._web.decoding import DecodedBody
 
 T = TypeVar("T")
 
@@ -82,13 +83,14 @@ class StreamReader:
     `PayloadAccessError` after the response.
     """
 
-    __slots__ = ("_body", "_chunk_ended", "_done", "_error", "_offset", "_piece", "_reading", "total_bytes")
+    __slots__ = ("_body", "_chunk_ended", "_decoded", "_done", "_error", "_offset", "_piece", "_reading", "total_bytes")
 
-    #: Bytes that have arrived so far, read or not.
+    #: Bytes that have arrived so far, read or not, decompressed if the body is compressed.
     total_bytes: int
 
-    def __init__(self, exchange: "Exchange") -> None:
-        self._body = exchange.body
+    def __init__(self, exchange: "Exchange", decoded: "DecodedBody | None" = None) -> None:
+        self._decoded = decoded
+        self._body = exchange.body if decoded is None else decoded
         # Kept here: the connection's own word is about the next request once this one is over.
         self._done = not exchange.has_body
         # What has arrived and was not read yet: one piece, and where its unread part begins.
@@ -108,7 +110,7 @@ class StreamReader:
     @property
     def total_raw_bytes(self) -> int:
         """Bytes that have arrived so far, before they were decompressed."""
-        return self.total_bytes
+        return self.total_bytes if self._decoded is None else self._decoded.raw_bytes
 
     def is_eof(self) -> bool:
         """Tell whether the whole body has arrived; some of it may still be unread."""
@@ -287,6 +289,8 @@ class StreamReader:
 
     async def drop(self) -> None:
         """Read what is left of the body, and forget it."""
+        if self._decoded is not None:
+            self._decoded.stop_decoding()
         while await self._has_more():
             self._take()
 

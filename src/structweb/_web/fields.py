@@ -28,11 +28,6 @@ class ResponseHeaders:
         """Whether `enable_chunked_encoding` was called."""
         return self._chunked
 
-    @property
-    def compression(self) -> bool:
-        """Whether the body gets compressed."""
-        return False
-
     def enable_chunked_encoding(self) -> None:
         """Send the body in chunks, although its length may be known.  That is also how a body of unknown length goes.
 

@@ -105,11 +105,12 @@ def _refusal_error(refusal: Refusal) -> HTTPException:
 class AnsweringHandler(ABC, Generic[R]):
     """Answers exchanges: `Engine` takes one as its handler.  Subclasses say where requests and responses come from."""
 
-    __slots__ = ("_access_logger", "_debug", "_logger")
+    __slots__ = ("_access_logger", "_auto_decompress", "_debug", "_logger")
 
     def __init__(self, settings: Settings) -> None:
         self._access_logger = settings.access_logger
         self._logger = settings.logger
+        self._auto_decompress = settings.auto_decompress
         self._debug = settings.debug
 
     @abstractmethod
@@ -255,7 +256,10 @@ class WebHandler(AnsweringHandler[Request]):
 
     def make_request(self, exchange: Exchange) -> Request:
         """Return the request of an exchange, with the application's limits."""
-        return Request(exchange, client_max_size=self._max_size, client_max_fields=self._max_fields)
+        request = Request(exchange, client_max_size=self._max_size, client_max_fields=self._max_fields)
+        if not self._auto_decompress:
+            request._auto_decompress = False
+        return request
 
     def handle(self, request: Request, exchange: Exchange) -> Awaitable[object]:
         """Return what to await for the response."""
@@ -311,7 +315,10 @@ class BareHandler(AnsweringHandler[BaseRequest]):
 
     def make_request(self, exchange: Exchange) -> BaseRequest:
         """Return what the request factory makes."""
-        return self._request_factory(exchange)
+        request = self._request_factory(exchange)
+        if not self._auto_decompress:
+            request._auto_decompress = False
+        return request
 
     async def handle(self, request: BaseRequest, exchange: Exchange) -> object:
         """Call the handler."""

@@ -20,9 +20,13 @@ LooseHeaders = (
 )
 
 # Names as `istr` are hashed and compared without lower-casing them each time.
+ACCEPT_ENCODING: Final = istr("Accept-Encoding")
 ACCEPT_RANGES: Final = istr("Accept-Ranges")
 CONNECTION: Final = istr("Connection")
+CONTENT_DISPOSITION: Final = istr("Content-Disposition")
+CONTENT_ENCODING: Final = istr("Content-Encoding")
 CONTENT_LENGTH: Final = istr("Content-Length")
+CONTENT_RANGE: Final = istr("Content-Range")
 CONTENT_TYPE: Final = istr("Content-Type")
 COOKIE: Final = istr("Cookie")
 DATE: Final = istr("Date")
@@ -39,6 +43,10 @@ RANGE: Final = istr("Range")
 SERVER: Final = istr("Server")
 SET_COOKIE: Final = istr("Set-Cookie")
 TRANSFER_ENCODING: Final = istr("Transfer-Encoding")
+VARY: Final = istr("Vary")
+X_FORWARDED_FOR: Final = istr("X-Forwarded-For")
+X_FORWARDED_HOST: Final = istr("X-Forwarded-Host")
+X_FORWARDED_PROTO: Final = istr("X-Forwarded-Proto")
 
 
 def block_of(headers: LooseHeaders) -> HeaderBlock:

@@ -8,6 +8,7 @@ import anyio
 from yarl import URL
 
 from structweb._web.content import StreamReader
+from structweb._web.decoding import DecodedBody, body_coding
 from structweb._web.errors import HTTPRequestEntityTooLarge
 from structweb._web.headers import LooseHeaders, RequestHeaders, block_of
 from structweb._web.keys import ChainMapProxy, RequestKey
@@ -29,6 +30,8 @@ _HINTS = {
     "loop": "there is no loop; time comes from anyio.current_time()",
     "protocol": "request.get_extra_info() and request.transport know the connection",
     "writer": "write through a response",
+    "GET": "request.query has the variables of the query string",
+    "POST": "await request.post() returns the fields of the form",
     "has_body": "body_exists tells whether there is one, can_read_body whether some of it is left",
     "message": "its parts are attributes of the request: method, version, raw_path, raw_headers",
 }
@@ -47,6 +50,8 @@ class BaseRequest(State, RequestHeaders, RequestTarget):
     _content: StreamReader | None = None
     _read_bytes: bytes | None = None
     _over = False
+    # Whether a compressed body is decompressed while it is read.
+    _auto_decompress = True
     # Whether `_prepare_hook` may have something to do.
     _has_prepare_hook = False
 
@@ -114,10 +119,18 @@ class BaseRequest(State, RequestHeaders, RequestTarget):
         """The body as a stream.  Without a body, the stream is at its end."""
         content = self._content
         if content is None:
-            content = self._content = StreamReader(self._exchange)
+            content = self._content = self._open_content()
             if self._over:
                 content.close()
         return content
+
+    def _open_content(self) -> StreamReader:
+        exchange = self._exchange
+        if self._auto_decompress and exchange.has_body:
+            coding = body_coding(exchange.head.block)
+            if coding is not None:
+                return StreamReader(exchange, DecodedBody(exchange.body, coding))
+        return StreamReader(exchange)
 
     @property
     def body_exists(self) -> bool:

@@ -1,15 +1,17 @@
 """Responses with their whole body at hand: `Response`, `json_response`, `json_bytes_response`."""
 
 import json
+import warnings
 from collections.abc import Callable
 from concurrent.futures import Executor
 from enum import Enum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
+from anyio import CapacityLimiter
 from multidict import CIMultiDict
 
-from structweb._web.headers import CONTENT_LENGTH, CONTENT_TYPE, LooseHeaders
+from structweb._web.headers import CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LooseHeaders
 from structweb._web.payload import Payload, as_payload
 from structweb._web.streaming import Bytes, Stage, StreamResponse
 from structweb._wire.media_type import OCTET_STREAM, MediaType, parse_media_type
@@ -60,8 +62,9 @@ class Response(StreamResponse):
     # As long as nobody looks at the headers there are none, only this field (or none).
     _fields: ContentFields = ()
     _body: bytes | bytearray | memoryview | Payload | None = None
-    _zlib_executor_size: int = 4096
-    _zlib_executor: Executor | None = None
+    # What is sent in place of the body, once that is compressed, and the body that it was made of.
+    _compressed: bytes | None = None
+    _compressed_from: Bytes | None = None
     # Whether sending it in one go is the same as preparing it and writing it: not if a subclass does that its own way.
     _direct: bool = True
 
@@ -82,7 +85,7 @@ class Response(StreamResponse):
         content_type: str | None = None,
         charset: str | None = None,
         zlib_executor_size: int = 4096,
-        zlib_executor: Executor | None = None,
+        zlib_executor: CapacityLimiter | Executor | None = None,
     ) -> None:
         if status != 200 or reason is not None:
             self._set_status(status, reason)
@@ -99,8 +102,11 @@ class Response(StreamResponse):
                 self.body = body
         if zlib_executor_size != 4096:
             self._zlib_executor_size = zlib_executor_size
-        if zlib_executor is not None:
+        if isinstance(zlib_executor, CapacityLimiter):
             self._zlib_executor = zlib_executor
+        elif zlib_executor is not None:
+            message = "zlib_executor is ignored: give an anyio.CapacityLimiter to say how many bodies compress at once"
+            warnings.warn(message, DeprecationWarning, stacklevel=2)
 
     def _set_text(self, text: str, content_type: str | None, charset: str | None) -> None:
         if not isinstance(text, str):
@@ -149,14 +155,14 @@ class Response(StreamResponse):
     @property
     def content_length(self) -> int | None:
         """The length of the body; None if it is not known, or sent in chunks."""
-        if self._chunked:
+        if self._chunked or self._compressed_writer is not None:
             return None
         if self._headers is not None and CONTENT_LENGTH in self._headers:
             return int(self._headers[CONTENT_LENGTH])
         body = self._body
         if isinstance(body, Payload):
             return body.size
-        return 0 if body is None else len(body)
+        return len(self._plain_body(body))
 
     @content_length.setter
     def content_length(self, value: int | None) -> None:
@@ -178,9 +184,10 @@ class Response(StreamResponse):
             self._default_content("text/plain", "utf-8")
         else:
             self._body = payload = as_payload(body)
-            self._default_content(payload.content_type, None)
+            headers = self.headers
             for name, value in payload.headers.items():
-                self.headers.setdefault(name, value)
+                headers.setdefault(name, value)
+            headers.setdefault(CONTENT_TYPE, payload.content_type)
 
     def _default_content(self, content_type: str, charset: str | None) -> None:
         """Set the Content-Type, unless there is one."""
@@ -219,7 +226,7 @@ class Response(StreamResponse):
             raise TypeError(f"a Response is written with its body, got {len(data)} bytes more: use a StreamResponse")
         body = self._body
         if not isinstance(body, Payload):
-            await super().write_eof(body or b"")
+            await super().write_eof(self._plain_body(body))
             return
         exchange = self._exchange
         if self._stage is Stage.STARTED and exchange is not None:
@@ -239,7 +246,7 @@ class Response(StreamResponse):
         if not body and exchange.head.method == "HEAD":
             await super()._send(request)  # an empty body does not tell what GET would get
             return
-        ready = self._cookies is not None or request._has_prepare_hook
+        ready = self._cookies is not None or request._has_prepare_hook or self._compression
         if ready:
             await self._make_ready(request)
             body = self._whole_body()
@@ -274,7 +281,21 @@ class Response(StreamResponse):
         body = self._body
         if self._chunked or isinstance(body, Payload):
             return None
+        return self._plain_body(body) if self._compression else b"" if body is None else body
+
+    def _plain_body(self, body: Bytes | None) -> Bytes:
+        """Return the bytes to send: compressed, unless `body` is not what was compressed."""
+        if self._compressed is not None and self._compressed_from is body:
+            return self._compressed
         return b"" if body is None else body
+
+    async def _start_compression(self, request: "BaseRequest") -> None:
+        body = self._body
+        if isinstance(body, Payload):
+            await super()._start_compression(request)
+        elif body and (coding := self._settle_coding(request)) is not None:
+            self._compressed = await self._compress_whole(coding, body)
+            self._compressed_from = body
 
     def _own_fields(self, headers: CIMultiDict[str], exchange: "Exchange", *, has_body: bool) -> Fields:
         if has_body:
@@ -287,6 +308,8 @@ class Response(StreamResponse):
         given = CONTENT_LENGTH in self.headers
         exchange = await super()._make_ready(request)
         headers = self.headers
+        if self._compressed is not None and self._compressed_from is not self._body:
+            headers.popall(CONTENT_ENCODING, None)  # on_response_prepare had another body: it goes as it is
         if not given and headers.pop(CONTENT_LENGTH, None) is not None:
             length = self.content_length  # on_response_prepare may have changed the body
             if length is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Never, Self
 
 from multidict import CIMultiDict
 
+from structweb._web.compressing import CompressedBody
 from structweb._web.cookies import ResponseCookies
 from structweb._web.fields import ResponseHeaders
 from structweb._web.headers import (
@@ -35,6 +36,13 @@ _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 Bytes = bytes | bytearray | memoryview
 
+_HINTS: Final = {
+    "task": "a response has no task, request.cancel_scope cancels what handles the request",
+    "drain": "await response.write() waits for a slow client itself",
+    "output_length": "body_length is the number of bytes that were sent",
+    "chunk_size": "enable_chunked_encoding() takes no size: each write() is a chunk",
+}
+
 
 @lru_cache(maxsize=1)
 def _date_line(second: int) -> str:
@@ -52,7 +60,7 @@ class Stage(Enum):
     SENT = "eof"
 
 
-class StreamResponse(State, ResponseHeaders, ResponseCookies):
+class StreamResponse(State, ResponseHeaders, ResponseCookies, CompressedBody):
     """A response whose body is written piece by piece.
 
     Set its status and headers, `prepare` it (that sends them), `write` as often as needed, `write_eof`.
@@ -142,7 +150,13 @@ class StreamResponse(State, ResponseHeaders, ResponseCookies):
     @property
     def task(self) -> Never:
         """There are no tasks to hold: see `Request.cancel_scope`."""
-        raise AttributeError("a response has no task: request.cancel_scope cancels what handles the request")
+        raise AttributeError(_HINTS["task"])  # `__getattr__` says it again
+
+    if not TYPE_CHECKING:  # type checkers shall not take every name for an attribute
+
+        def __getattr__(self, name: str) -> Never:
+            hint = f": {_HINTS[name]}" if name in _HINTS else ""
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}", name=name, obj=self)
 
     # -- sending ---------------------------------------------------------------------------------------------------
 
@@ -175,6 +189,8 @@ class StreamResponse(State, ResponseHeaders, ResponseCookies):
             exchange.keep_alive = False
         self._stage = Stage.PREPARING
         try:
+            if self._compression:
+                await self._start_compression(request)
             self._complete_headers(exchange)
             await request._prepare_hook(self)
         except BaseException:
@@ -226,7 +242,11 @@ class StreamResponse(State, ResponseHeaders, ResponseCookies):
             raise RuntimeError(f"write() must come after prepare() and before write_eof(), {self!r} is not there")
         if isinstance(data, memoryview) and not data.c_contiguous:
             data = data.tobytes()
-        await self._exchange.write(data)
+        exchange, compressed = self._exchange, self._compressed_writer
+        if compressed is None or bodiless(exchange.head.method, self._status):
+            await exchange.write(data)
+        else:
+            await compressed.write(exchange, data)
 
     async def write_eof(self, data: Bytes = b"") -> None:
         """End the body, after a last piece.  A second call does nothing."""
@@ -238,6 +258,8 @@ class StreamResponse(State, ResponseHeaders, ResponseCookies):
             raise RuntimeError(f"write_eof() must come after prepare(), {self!r} is not there")
         if data:
             await self.write(data)
+        if self._compressed_writer is not None and not bodiless(self._exchange.head.method, self._status):
+            await self._compressed_writer.finish(self._exchange)
         await self._exchange.finish()
         self._stage = Stage.SENT
 

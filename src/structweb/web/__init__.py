@@ -102,6 +102,7 @@ from structweb._web.middleware import (
     middleware,
     normalize_path_middleware,
 )
+from structweb._web.proxies import trusted_proxies
 from structweb._web.request import (
     BaseRequest,
     Request,
@@ -170,6 +171,7 @@ from structweb._web.view import (
     AbstractView,
     View,
 )
+from structweb._wire.codings import ContentCoding
 
 __all__ = [
     "AbstractAccessLogger",
@@ -190,6 +192,7 @@ __all__ = [
     "ChainMapProxy",
     "CleanupError",
     "ConnectionOptions",
+    "ContentCoding",
     "Domain",
     "DynamicResource",
     "GracefulExit",
@@ -301,5 +304,6 @@ __all__ = [
     "route",
     "run_app",
     "serve",
+    "trusted_proxies",
     "view",
 ]
