@@ -1,5 +1,6 @@
 """Files as bodies: read in worker threads, closed when they are sent, or when that fails."""
 
+import codecs
 import io
 import os
 from collections.abc import Callable
@@ -152,6 +153,7 @@ class TextIOPayload(IOBasePayload):
             value.buffer if as_it_is else value, *args, encoding=encoding, content_type=content_type, **kwargs
         )
         self._as_it_is = as_it_is
+        self._encoder = codecs.getincrementalencoder(encoding)()
         if as_it_is:
             self._start = value.tell()
 
@@ -160,11 +162,15 @@ class TextIOPayload(IOBasePayload):
         """The length of the file from its position, if it is in the encoding asked for; else None."""
         return super().size if self._as_it_is else None
 
+    def _rewind(self) -> None:
+        super()._rewind()
+        self._encoder.reset()
+
     def _read(self, size: int) -> bytes:
         if self._as_it_is:
             return super()._read(size)
         text: str = self._value.read(size)
-        return text.encode(self._encoding or "utf-8")
+        return self._encoder.encode(text) if text else b""  # not "": it may have a byte order mark
 
     def _read_everything(self) -> bytes:
         self._rewind()

@@ -4,7 +4,7 @@ import json
 import mimetypes
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from enum import Enum
 from typing import Any, Final, Protocol, TypeVar
 
@@ -330,6 +330,7 @@ class AsyncIterablePayload(Payload):
         super().__init__(value, *args, **kwargs)
         self._pieces: AsyncIterator[Bytes] = aiter(value)
         self._cached: bytes | None = None
+        self._aclose: Callable[[], Awaitable[object]] | None = getattr(self._pieces, "aclose", None)
 
     async def write(self, writer: PayloadWriter) -> None:
         """Write piece after piece; nothing the second time.  Raises TypeError for one that is not bytes-like."""
@@ -356,7 +357,7 @@ class AsyncIterablePayload(Payload):
     async def close(self) -> None:
         """Close the generator, if it is one."""
         self._consumed = True
-        aclose = getattr(self._pieces, "aclose", None)
+        aclose, self._aclose = self._aclose, None
         if aclose is not None:
             await aclose()
 

@@ -98,27 +98,31 @@ class _ZlibDecoder(Decoder):
 
 
 class _BrotliDecoder(Decoder):
-    __slots__ = ("_engine", "_error")
+    __slots__ = ("_engine", "_error", "_held")
 
     def __init__(self) -> None:
         super().__init__()
         module = coding_module(ContentCoding.br)
         self._engine = module.Decompressor()
+        self._held = False
         self._error: type[Exception] = module.error
 
     def take(self, limit: int) -> bytes:
         engine = self._engine
         while True:
-            if engine.can_accept_more_data():
-                if not self._pending:
-                    return b""
-                data, self._pending = self._pending, b""
-            else:
+            if not engine.can_accept_more_data():
                 data = b""
+            elif self._pending:
+                data, self._pending = self._pending, b""
+            elif self._held:  # it takes more, and may still have some: also the end of a body that fills its last step
+                data = b""
+            else:
+                return b""
             try:
                 out: bytes = engine.process(data, output_buffer_limit=limit)
             except self._error as exc:
                 raise CodingError(f"compressed data is corrupt: {exc}") from exc
+            self._held = len(out) >= limit and not engine.is_finished()
             if out:
                 return out
 
