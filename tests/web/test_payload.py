@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import anyio
 import pytest
+from multidict import MultiDict
 
 import structweb
 from structweb import web
@@ -266,6 +267,27 @@ def test_a_payload_need_not_be_text():
 
     with pytest.raises(TypeError, match="Silent does not say how to decode it"):
         Silent(None).decode()
+
+
+# -- S-56, S-57: what is no body ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [io.BytesIO(b"a file"), 1, None, b"bytes"])
+@pytest.mark.parametrize("make", [web.Response, web.StreamResponse])
+async def test_a_file_among_the_headers_is_a_clear_error(value: object, make, caplog: pytest.LogCaptureFixture):
+    """S-56: any mapping or pairs of strings; something else is a TypeError that says so, and a 500."""
+    headers = MultiDict({"CONTENT-DISPOSITION": value})
+    assert (await ask(lambda request: make(headers=headers))).status == 500
+    assert "header names and values must be str, got" in caplog.text
+    assert "CONTENT-DISPOSITION" in caplog.text
+    for given in (MultiDict({"A": "b"}), {"A": "b"}, [("A", "b")]):
+        assert (await ask(lambda request, given=given: make(headers=given))).get("A") == "b"
+
+
+def test_a_response_takes_keywords_only():
+    """S-57: as aiohttp does."""
+    with pytest.raises(TypeError, match="positional"):
+        web.Response("OK")
 
 
 # -- W-078: anything else ------------------------------------------------------------------------------------------

@@ -77,7 +77,9 @@ async def test_only_the_fields_asked_for_count():
 async def test_hops_are_counted_from_the_nearest(hops: int, chain: str, remote: str, header: str):
     around = web.trusted_proxies([PEER, "10.0.0.0/8"], hops=hops, header=header)
     if header == "Forwarded":
-        field = "Forwarded: " + ", ".join(f'for="[{node}]"' if ":" in node else f"for={node}" for node in chain.split(", "))
+        field = "Forwarded: " + ", ".join(
+            f'for="[{node}]"' if ":" in node else f"for={node}" for node in chain.split(", ")
+        )
     else:
         field = f"X-Forwarded-For: {chain}"
     assert (await seen(around, field)).split()[0] == remote

@@ -78,9 +78,13 @@ class ReplyHead:
         self.chunked = self.date = self.server = self.connection = self.close = False
         lines = [f"HTTP/1.{minor} {status} {reason}\r\n"]
         for name, value in fields:
-            if not _TOKEN.fullmatch(name):
+            try:
+                token, bad = _TOKEN.fullmatch(name), _CONTROL.search(value)
+            except TypeError:
+                raise TypeError(f"header names and values must be str, got {value!r} in {name!r}") from None
+            if not token:
                 raise ValueError(f"header name must be a token (RFC 9110 section 5.1), got {name!r}")
-            if bad := _CONTROL.search(value):
+            if bad:
                 raise ValueError(f"header value must not contain control characters, got {bad.group()!r} in {name}")
             self._note(name.lower(), value)
             lines.append(f"{name}: {value}\r\n")
