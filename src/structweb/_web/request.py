@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Never, Self
+from typing import TYPE_CHECKING, Any, Never, Self
 
 import anyio
 from yarl import URL
@@ -10,7 +10,8 @@ from yarl import URL
 from structweb._web.content import StreamReader
 from structweb._web.decoding import DecodedBody, body_coding
 from structweb._web.errors import HTTPRequestEntityTooLarge
-from structweb._web.headers import LooseHeaders, RequestHeaders, block_of
+from structweb._web.forms import RequestForms
+from structweb._web.headers import LooseHeaders, block_of
 from structweb._web.keys import ChainMapProxy, RequestKey
 from structweb._web.peer import PeerTransport
 from structweb._web.state import State
@@ -37,18 +38,15 @@ _HINTS = {
 }
 
 
-class BaseRequest(State, RequestHeaders, RequestTarget):
+class BaseRequest(State, RequestForms, RequestTarget):
     """A request: its head, its body, and a mapping for what middlewares and handlers find out about it.
 
     Made by the server.  Everything that takes work is worked out when it is asked for.
     """
 
-    #: The methods whose body `post` parses.
-    POST_METHODS: ClassVar[frozenset[str]] = frozenset({"PATCH", "POST", "PUT", "TRACE", "DELETE"})
     _key_class = RequestKey
 
     _content: StreamReader | None = None
-    _read_bytes: bytes | None = None
     _over = False
     # Whether a compressed body is decompressed while it is read.
     _auto_decompress = True
@@ -212,6 +210,7 @@ class BaseRequest(State, RequestHeaders, RequestTarget):
         vars(copy).update(
             _head=replaced,
             _content=self.content,
+            **self._form_state(),
             _state=None if self._state is None else self._state.copy(),
             _scheme=self._scheme if scheme is None else scheme,
             _host=own_host,
@@ -230,6 +229,8 @@ class BaseRequest(State, RequestHeaders, RequestTarget):
         self._over = True
         if self._content is not None:
             self._content.close()
+        if self._uploads is not None:
+            self._uploads.close()
 
 
 class Request(BaseRequest):
