@@ -7,6 +7,12 @@
 from structweb._server.departures import ClientConnectionResetError
 from structweb._server.version import __version__
 from structweb._web.content import IncompleteReadError, LineTooLong, StreamReader
+from structweb._web.disposition import (
+    BadContentDispositionHeader,
+    BadContentDispositionParam,
+    content_disposition_filename,
+    parse_content_disposition,
+)
 from structweb._web.file_payload import (
     BufferedReaderPayload,
     BytesIOPayload,
@@ -14,7 +20,11 @@ from structweb._web.file_payload import (
     StringIOPayload,
     TextIOPayload,
 )
+from structweb._web.formdata import FormData
 from structweb._web.keys import ChainMapProxy
+from structweb._web.multipart import MultipartReader
+from structweb._web.multipart_writer import BodyPartReaderPayload, MultipartWriter
+from structweb._web.part import BodyPartReader
 from structweb._web.payload import (
     PAYLOAD_REGISTRY,
     AsyncIterablePayload,
@@ -34,12 +44,17 @@ from structweb._wire.events import HttpVersion, HttpVersion10, HttpVersion11
 __all__ = [
     "PAYLOAD_REGISTRY",
     "AsyncIterablePayload",
+    "BadContentDispositionHeader",
+    "BadContentDispositionParam",
+    "BodyPartReader",
+    "BodyPartReaderPayload",
     "BufferedReaderPayload",
     "BytesIOPayload",
     "BytesPayload",
     "ChainMapProxy",
     "ClientConnectionResetError",
     "ETag",
+    "FormData",
     "HttpVersion",
     "HttpVersion10",
     "HttpVersion11",
@@ -48,6 +63,8 @@ __all__ = [
     "JsonBytesPayload",
     "JsonPayload",
     "LineTooLong",
+    "MultipartReader",
+    "MultipartWriter",
     "Order",
     "Payload",
     "StreamReader",
@@ -55,7 +72,9 @@ __all__ = [
     "StringPayload",
     "TextIOPayload",
     "__version__",
+    "content_disposition_filename",
     "get_payload",
+    "parse_content_disposition",
     "payload_type",
     "register_payload",
 ]

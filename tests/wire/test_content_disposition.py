@@ -29,7 +29,7 @@ def filename(header):
         ("attachment; filename*=UTF-8'en'%e2%82%ac", "€"),
         ("attachment; filename*=''foo-%c3%a4", "foo-ä"),
         ("attachment; filename=\"ae\"; filename*=UTF-8''%c3%a4", "ä"),
-        ('attachment; filename*=nowhere\'\'x; filename="y"', "y"),
+        ("attachment; filename*=nowhere''x; filename=\"y\"", "y"),
         ("attachment; filename*=utf-8''foo-%E4; filename=y", "y"),
         ("attachment; filename*=UTF-8'x; filename=y", "y"),
         ('attachment; filename*0="foo."; filename*1="html"', "foo.html"),

@@ -182,7 +182,22 @@ def test_long_header_in_single_bytes_takes_linear_time():
 
 # -- invariants ----------------------------------------------------------------------------------------------------
 
-TOKENS = [b"\r\n", b"--B", b"--", b"-", b"B", b"\r", b"\n", b"A: b", b" ", b"x", b"\r\n--B\r\n", b"\r\n--B--", b":", b"\0"]
+TOKENS = [
+    b"\r\n",
+    b"--B",
+    b"--",
+    b"-",
+    b"B",
+    b"\r",
+    b"\n",
+    b"A: b",
+    b" ",
+    b"x",
+    b"\r\n--B\r\n",
+    b"\r\n--B--",
+    b":",
+    b"\0",
+]
 BODIES = st.lists(st.sampled_from(TOKENS), max_size=30).map(b"".join)
 
 

@@ -85,6 +85,7 @@ class RequestForms(RequestHeaders):
     _client_max_fields: int
     _read_bytes: bytes | None = None
     _post: Form | None = None
+    _post_error: Exception | None = None
     _uploads: Uploads | None = None
 
     if TYPE_CHECKING:  # of the request itself
@@ -106,7 +107,13 @@ class RequestForms(RequestHeaders):
         """
         form = self._post
         if form is None:
-            form = self._post = MultiDictProxy(await self._read_form())
+            if self._post_error is not None:
+                raise self._post_error
+            try:
+                form = self._post = MultiDictProxy(await self._read_form())
+            except (Refusal, HTTPRequestEntityTooLarge) as error:
+                self._post_error = error  # half of the body is gone: it cannot be tried again
+                raise
         return form
 
     async def multipart(self) -> MultipartReader:
@@ -174,11 +181,12 @@ def _decoded(data: bytes | bytearray, charset: str) -> str:
 
 def _check_charset(charset: str) -> None:
     try:
-        slow = charset.lower().replace("_", "-") in _SLOW_CHARSETS
-        b"".decode("utf-8" if slow else charset)  # complains about codecs that make no text, too
+        "x".encode(charset)  # complains about codecs that make no text, too
     except (LookupError, ValueError):
-        slow = True
-    if slow:
+        known = False
+    else:
+        known = charset.lower().replace("_", "-") not in _SLOW_CHARSETS
+    if not known:
         raise FormError(f"unknown charset of a form: {charset[:40]!r}")
 
 

@@ -106,25 +106,27 @@ class MultipartReader:
     async def next(self) -> "MultipartReader | BodyPartReader | None":
         """Return the next part, None behind the last one.  What is unread of the part before is skipped.
 
-        The field _charset_ of a form is not returned: it gives the charset of the parts behind it.
+        The first field _charset_ of a form is not returned: it gives the charset of the parts behind it.
         """
-        while (headers := await self._next_headers()) is not None:
-            part = self._reader_of(headers)
-            if self._subtype != "form-data" or not isinstance(part, BodyPartReader) or part.name != "_charset_":
+        while (found := await self._next_head()) is not None:
+            part = self._reader_of(*found)
+            if not isinstance(part, BodyPartReader) or self._default_charset is not None:
+                return part
+            if self._subtype != "form-data" or part.name != "_charset_":
                 return part
             await self._read_charset(part)
         return None
 
     async def fetch_next_part(self) -> "MultipartReader | BodyPartReader":
         """Return the next part as `next` does, a field _charset_ too.  Raises `MultipartError` if there is none."""
-        headers = await self._next_headers()
-        if headers is None:
+        found = await self._next_head()
+        if found is None:
             raise MultipartError("expected one more part, the multipart body has ended")
-        return self._reader_of(headers)
+        return self._reader_of(*found)
 
     async def release(self) -> None:
         """Read and forget everything that is left."""
-        while await self._next_headers() is not None:
+        while await self._next_head() is not None:
             pass
 
     async def _read_charset(self, part: BodyPartReader) -> None:
@@ -138,7 +140,7 @@ class MultipartReader:
             raise CharsetFieldError("the _charset_ field is empty")
         self._default_charset = name
 
-    async def _next_headers(self) -> CIMultiDictProxy[str] | None:
+    async def _next_head(self) -> tuple[CIMultiDictProxy[str], PartContent] | None:
         if self._part_content is not None:
             await self._part_content.drop()
             self._part_content = None
@@ -148,7 +150,8 @@ class MultipartReader:
                 await self._drop_epilogue()
                 return None
             await self._feed()
-        return headers_of(fields)
+        self._part_content = content = PartContent(parser, self._feed)
+        return headers_of(fields), content
 
     async def _feed(self) -> None:
         data = await self._content.readany()
@@ -161,8 +164,7 @@ class MultipartReader:
         while not self._at_eof:
             self._at_eof = not await self._content.readany()
 
-    def _reader_of(self, headers: CIMultiDictProxy[str]) -> "MultipartReader | BodyPartReader":
-        content = self._part_content = PartContent(self._parser, self._feed)
+    def _reader_of(self, headers: CIMultiDictProxy[str], content: PartContent) -> "MultipartReader | BodyPartReader":
         if parse_media_type(headers.get(CONTENT_TYPE)).value.startswith("multipart/"):
             return self._nested_reader(headers, content)
         return self.part_reader_cls(

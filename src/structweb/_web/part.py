@@ -6,21 +6,24 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Itera
 from functools import cached_property
 from typing import Any, Final, Self
 
-import anyio.lowlevel
 from multidict import istr
 
 from structweb._web.content import MAX_LINE, LineTooLong
-from structweb._web.headers import CONTENT_LENGTH, CONTENT_TYPE
+from structweb._web.headers import CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE
 from structweb._wire.content_disposition import parameter_of, read_disposition
 from structweb._wire.media_type import parse_media_type
 from structweb._wire.multipart import MultipartError, MultipartParser
 from structweb._wire.part_coding import Inflater, transfer_decode, whole_length
 from structweb._wire.urlencoded import parse_form
 
-CONTENT_DISPOSITION: Final = istr("Content-Disposition")
-CONTENT_ENCODING: Final = istr("Content-Encoding")
 CONTENT_TRANSFER_ENCODING: Final = istr("Content-Transfer-Encoding")
 _DECODED_PIECE: Final = 2**16
+
+
+async def _let_others_run() -> None:
+    from anyio.lowlevel import checkpoint  # readers are importable where no event loop is installed
+
+    await checkpoint()
 
 
 class PartContent:
@@ -169,7 +172,7 @@ class BodyPartReader:
         decoded = bytearray()
         for piece in self._decoded_whole(bytes(data)):
             self._add(decoded, piece)
-            await anyio.lowlevel.checkpoint()
+            await _let_others_run()
         return bytes(decoded)
 
     def _add(self, data: bytearray, piece: bytes) -> None:
@@ -272,7 +275,7 @@ class BodyPartReader:
             self._inflater = self._new_inflater()
         for piece in self._decoded(bytes(data), self._inflater):
             yield piece
-            await anyio.lowlevel.checkpoint()
+            await _let_others_run()
 
     # -- header ----------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import quopri
 import zlib
 from collections.abc import Iterator
 from typing import Final
@@ -44,7 +43,7 @@ def transfer_encode(data: bytes, encoding: str) -> bytes:
     """Return `data` in ``base64`` or ``quoted-printable``; call it with multiples of 57 bytes, or everything."""
     if encoding == "base64":
         return base64.encodebytes(data).replace(b"\n", b"\r\n")
-    return quopri.encodestring(data).replace(b"\n", b"\r\n")
+    return binascii.b2a_qp(data)
 
 
 def whole_length(data: bytes, encoding: str) -> int:

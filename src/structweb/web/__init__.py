@@ -76,6 +76,7 @@ from structweb._web.errors import (
     HTTPVersionNotSupported,
 )
 from structweb._web.failures import CleanupError
+from structweb._web.forms import FormError
 from structweb._web.http_exception import (
     HTTPClientError,
     HTTPError,
@@ -102,6 +103,7 @@ from structweb._web.middleware import (
     middleware,
     normalize_path_middleware,
 )
+from structweb._web.multipart import CharsetFieldError, NotMultipartError
 from structweb._web.proxies import trusted_proxies
 from structweb._web.request import (
     BaseRequest,
@@ -167,11 +169,14 @@ from structweb._web.subapps import (
     PrefixedSubAppResource,
     PrefixResource,
 )
+from structweb._web.uploads import FileField
 from structweb._web.view import (
     AbstractView,
     View,
 )
 from structweb._wire.codings import ContentCoding
+from structweb._wire.multipart import MultipartError
+from structweb._wire.part_coding import UnknownEncodingError
 
 __all__ = [
     "AbstractAccessLogger",
@@ -190,11 +195,14 @@ __all__ = [
     "BaseRunner",
     "BaseSite",
     "ChainMapProxy",
+    "CharsetFieldError",
     "CleanupError",
     "ConnectionOptions",
     "ContentCoding",
     "Domain",
     "DynamicResource",
+    "FileField",
+    "FormError",
     "GracefulExit",
     "HTTPAccepted",
     "HTTPBadGateway",
@@ -258,8 +266,10 @@ __all__ = [
     "MaskDomain",
     "MatchInfoError",
     "MatchedSubAppResource",
+    "MultipartError",
     "NamedPipeSite",
     "NotAppKeyWarning",
+    "NotMultipartError",
     "PayloadAccessError",
     "PlainResource",
     "PrefixResource",
@@ -287,6 +297,7 @@ __all__ = [
     "SystemRoute",
     "TCPSite",
     "UnixSite",
+    "UnknownEncodingError",
     "UrlDispatcher",
     "UrlMappingMatchInfo",
     "View",
