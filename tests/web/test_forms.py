@@ -193,7 +193,7 @@ GOOD = field("a", b"1", filename="f")
     ],
 )  # fmt: skip
 async def test_malformed_forms_are_the_clients_fault(body, content_type):
-    """aiohttp answers most of them with 500."""
+    """Of which aiohttp answers most with 500."""
     assert (await refused(body, content_type)).status == 400
 
 
