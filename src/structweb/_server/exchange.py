@@ -1,11 +1,14 @@
 """One request and its response, as the floor above sees a connection."""
 
 import logging
+import os
 from collections.abc import Callable, Coroutine
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
+from anyio import to_thread
 
 from structweb._server.body import Body
 from structweb._server.departures import ClientConnectionResetError
@@ -279,6 +282,45 @@ class Exchange:
         if self._since_yield > _FAIR_SHARE:
             self._since_yield = 0
             await anyio.lowlevel.checkpoint()
+
+    async def send_file(
+        self, file: int, offset: int, count: int, *, piece: int = _FAIR_SHARE, in_kernel: bool = True
+    ) -> None:
+        """Send `count` bytes of an open file, from `offset`: on plain sockets by `os.sendfile`, unless told otherwise.
+
+        The disk is waited for in worker threads, and at most `piece` bytes are held in memory.  A file that is shorter
+        gives less: `finish` then closes the connection.  Otherwise as `write`; OSError for a file that cannot be read.
+        """
+        if self.stage is not Stage.STARTED:
+            raise RuntimeError(f"cannot send a file: the response is {self.stage.value}, expected started")
+        if self._framing is Framing.LENGTH and count > self._unwritten:
+            raise ValueError(f"cannot send {count} bytes of a file: Content-Length leaves {self._unwritten}")
+        while count and self._framing is not Framing.NONE:
+            if self._framing is Framing.CHUNKED or not in_kernel:
+                data = await to_thread.run_sync(os.pread, file, min(count, piece), offset)
+                await self.write(data)
+                sent = len(data)
+            else:
+                sent = await self._sendfile(file, offset, count, piece)
+            if not sent:
+                return
+            offset += sent
+            count -= sent
+
+    async def _sendfile(self, file: int, offset: int, count: int, piece: int) -> int:
+        connection = self._connection
+        if connection.gone:
+            raise ClientConnectionResetError("cannot send: the peer is gone")
+        try:
+            sent = await connection.send(partial(connection.transport.sendfile, file, offset, count, piece=piece))
+        except ConnectionError as exc:
+            connection.gone = True
+            raise ClientConnectionResetError("cannot send: the peer is gone") from exc
+        self.bytes_sent += sent
+        if self._framing is Framing.LENGTH:
+            self._unwritten -= sent
+        await anyio.lowlevel.checkpoint()
+        return sent
 
     async def finish(self) -> None:
         """End the response body.  A body shorter than announced is logged and closes the connection."""
