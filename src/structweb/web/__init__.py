@@ -76,6 +76,7 @@ from structweb._web.errors import (
     HTTPVersionNotSupported,
 )
 from structweb._web.failures import CleanupError
+from structweb._web.files import FileResponse
 from structweb._web.http_exception import (
     HTTPClientError,
     HTTPError,
@@ -121,6 +122,7 @@ from structweb._web.routedef import (
     AbstractRouteDef,
     RouteDef,
     RouteTableDef,
+    StaticDef,
     delete,
     get,
     head,
@@ -129,6 +131,7 @@ from structweb._web.routedef import (
     post,
     put,
     route,
+    static,
     view,
 )
 from structweb._web.routes import (
@@ -160,6 +163,7 @@ from structweb._web.sites import (
     TCPSite,
     UnixSite,
 )
+from structweb._web.static import StaticResource
 from structweb._web.streaming import StreamResponse
 from structweb._web.subapps import (
     MatchedSubAppResource,
@@ -192,6 +196,7 @@ __all__ = [
     "ConnectionOptions",
     "Domain",
     "DynamicResource",
+    "FileResponse",
     "GracefulExit",
     "HTTPAccepted",
     "HTTPBadGateway",
@@ -279,6 +284,8 @@ __all__ = [
     "ServerRunner",
     "Signal",
     "SockSite",
+    "StaticDef",
+    "StaticResource",
     "StreamReader",
     "StreamResponse",
     "SystemRoute",
@@ -301,5 +308,6 @@ __all__ = [
     "route",
     "run_app",
     "serve",
+    "static",
     "view",
 ]
