@@ -306,6 +306,9 @@ class Exchange:
                 return
             offset += sent
             count -= sent
+            if self._since_yield > _FAIR_SHARE:
+                self._since_yield = 0
+                await anyio.lowlevel.checkpoint()
 
     async def _sendfile(self, file: int, offset: int, count: int, piece: int) -> int:
         connection = self._connection
@@ -319,7 +322,7 @@ class Exchange:
         self.bytes_sent += sent
         if self._framing is Framing.LENGTH:
             self._unwritten -= sent
-        await anyio.lowlevel.checkpoint()
+        self._since_yield += sent
         return sent
 
     async def finish(self) -> None:

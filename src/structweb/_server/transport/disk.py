@@ -7,7 +7,10 @@ from typing import Final
 from anyio import to_thread
 
 #: Bytes of a file that are handed to the kernel in one go: what is not in memory of them is read in a worker thread.
-WINDOW: Final = 1024 * 1024
+WINDOW: Final = 4 * 1024 * 1024
+
+# What a worker thread reads at a time to have it in memory.
+_STRIDE: Final = 256 * 1024
 
 #: Whether sockets take the bytes of files from the kernel.
 HAS_SENDFILE: Final = hasattr(os, "sendfile")
@@ -35,7 +38,13 @@ async def warm_up(fd: int, count: int, offset: int) -> None:
     """Have a part of a file in memory; the disk is waited for in a worker thread."""
     # Both ends: reading ahead goes in order, so what is between them is mostly there as well.
     if read_cached(fd, 1, offset) is None or read_cached(fd, 1, offset + count - 1) is None:
-        await to_thread.run_sync(os.pread, fd, count, offset)
+        await to_thread.run_sync(_read_through, fd, count, offset)
+
+
+def _read_through(fd: int, count: int, offset: int) -> None:
+    buffer = bytearray(_STRIDE)
+    for start in range(offset, offset + count, _STRIDE):
+        os.preadv(fd, [buffer], start)
 
 
 def cannot_sendfile(error: OSError) -> bool:

@@ -155,17 +155,24 @@ class SelectorTransport(PushTransport):
             await self._until_all_is_sent()
             await self.drain()
             try:
-                return os.sendfile(self._fd, fd, offset, count)
+                sent = os.sendfile(self._fd, fd, offset, count)
             except (BlockingIOError, InterruptedError):
-                # As if something was unsent: the loop then tells when the socket takes more, and an abort resets it.
-                self._unsent = bytearray()
-                self._loop.add_writer(self._fd, self._writable)
+                self._await_room()
             except ConnectionError as exc:
                 self._break(exc)
             except OSError as exc:
                 if not cannot_sendfile(exc):
                     raise
                 return await super().sendfile(fd, offset, count, piece=piece)
+            else:
+                if 0 < sent < count:
+                    self._await_room()  # so the next call need not ask in vain
+                return sent
+
+    def _await_room(self) -> None:
+        """Do as if something was unsent: the loop then tells when the socket takes more, and an abort resets it."""
+        self._unsent = bytearray()
+        self._loop.add_writer(self._fd, self._writable)
 
     async def _until_all_is_sent(self) -> None:
         while self._unsent is not None:

@@ -107,7 +107,7 @@ class TrioTransport(PullTransport):
         while True:
             await self.drain()
             try:
-                return os.sendfile(self._sock.fileno(), fd, offset, count)
+                sent = os.sendfile(self._sock.fileno(), fd, offset, count)
             except BlockingIOError:
                 self._unsent = []  # as if something was unsent: `drain` waits until the socket takes more
             except ConnectionError as exc:
@@ -116,6 +116,10 @@ class TrioTransport(PullTransport):
                 if not cannot_sendfile(exc):
                     raise
                 return await super().sendfile(fd, offset, count, piece=piece)
+            else:
+                if 0 < sent < count:
+                    self._unsent = []  # the same, so that the next call need not ask in vain
+                return sent
 
     def unsent(self) -> int:
         """Return how many written bytes the kernel has not taken."""
