@@ -43,7 +43,9 @@ CASES = [
     Case("plain text", _always(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")),
     Case("browser headers", _always(b"GET / HTTP/1.1\r\n%b\r\n" % BROWSER)),
     Case("varying headers", _varying),
-    Case("JSON, dynamic route of 50", lambda n: b"GET /item/%d HTTP/1.1\r\nHost: localhost\r\n\r\n" % (100000 + n % 1000)),
+    Case(
+        "JSON, dynamic route of 50", lambda n: b"GET /item/%d HTTP/1.1\r\nHost: localhost\r\n\r\n" % (100000 + n % 1000)
+    ),
     Case(
         "POST 1 KB JSON",
         _always(

@@ -50,7 +50,7 @@ def running(command: Sequence[str], port: int, core: int) -> Iterator[int]:
 
     paths = (str(HERE / "apps"), os.environ.get("PYTHONPATH"))
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    with subprocess.Popen(  # noqa: S603 - the commands are those of servers.py
+    with subprocess.Popen(
         command,
         cwd=HERE / "apps",
         env=environ,

@@ -70,7 +70,11 @@ def row(case: Case, costs: dict[str, list[float]]) -> str:
             cells.append(f"{statistics.median(b / o for b, o in zip(base, own, strict=True)):.2f}")
         else:
             cells.append("-")
-    unit = f"{statistics.median(base) / 1024:.1f} KiB" if case.kind == "memory" else f"{statistics.median(base) * 1e6:.1f} us"
+    unit = (
+        f"{statistics.median(base) / 1024:.1f} KiB"
+        if case.kind == "memory"
+        else f"{statistics.median(base) * 1e6:.1f} us"
+    )
     return f"| {case.name} | {unit} | " + " | ".join(cells) + " |"
 
 
@@ -83,7 +87,7 @@ def main() -> None:
     parser.add_argument("--operations", type=int, default=4000, help="requests in a slice (default: 4000)")
     options = parser.parse_args()
     cores = sorted(os.sched_getaffinity(0))
-    if len(cores) < 2:  # noqa: PLR2004 - one for the servers, one for the load
+    if len(cores) < 2:
         sys.exit("two cores are needed: one for the servers, one for the load")
     os.sched_setaffinity(0, {cores[-1]})
     names = [name for name in SERVERS if name == YARDSTICK or not options.server or name in options.server]

@@ -55,5 +55,9 @@ if __name__ == "__main__":
 
         uvloop.install()
     web.run_app(
-        make_app(5 if which == "onion" else 0), host="127.0.0.1", port=int(port), print=None, loop=asyncio.new_event_loop()
+        make_app(5 if which == "onion" else 0),
+        host="127.0.0.1",
+        port=int(port),
+        print=None,
+        loop=asyncio.new_event_loop(),
     )

@@ -3,6 +3,7 @@
 import os
 import secrets
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final, Self
 
 from anyio import CancelScope, to_thread
@@ -49,6 +50,8 @@ class FileResponse(StreamResponse):
     # What was found already, by whoever made the response.
     _found: Representation | None = None
     _follow: bool = True
+    # Whether somebody looked at the file just now: then opening it again needs no disk.
+    _warm: bool = False
 
     def __init__(
         self,
@@ -84,12 +87,10 @@ class FileResponse(StreamResponse):
             await self._send_found(request, found)
             return self
         accept_encoding = ", ".join(request.headers.getall(ACCEPT_ENCODING, ()))
-        head_only = request.method == "HEAD"
+        find = partial(open_file, self._path, accept_encoding, follow=self._follow, head_only=request.method == "HEAD")
         try:
-            # Not cancellable: the file that it has opened comes back in any case.
-            found = await to_thread.run_sync(
-                lambda: open_file(self._path, accept_encoding, follow=self._follow, head_only=head_only)
-            )
+            # The thread cannot be cancelled: the file that it opens comes back in any case.
+            found = find() if self._warm else await to_thread.run_sync(find)
         except (OSError, ValueError) as exc:
             status = error_status(exc)
             if status is None:

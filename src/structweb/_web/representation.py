@@ -44,6 +44,10 @@ class NotRegularError(PermissionError):
 class Representation:
     """A file as it is sent: its own bytes, or those of a compressed sibling."""
 
+    #: Where the file itself is.
+    path: str
+    #: What decided that it is this one: as long as it looks the same, so does the representation.
+    looks: tuple[Look, ...]
     size: int
     validators: Validators
     #: Content-Type and all that the file says of itself.
@@ -51,8 +55,11 @@ class Representation:
     #: All of it, if it is small; else `file` is open, unless only the head is wanted.
     content: bytes | None
     file: io.FileIO | None
-    #: What decided that it is this one: as long as it looks the same, so does the representation.
-    looks: tuple[Look, ...]
+
+    @property
+    def weight(self) -> int:
+        """How many bytes it takes to keep it."""
+        return _ENTRY_COST + len(self.content or b"")
 
     def unchanged(self) -> bool:
         """Look again, and tell whether it is still this."""
@@ -118,12 +125,13 @@ def _open(
         ("Accept-Ranges", "bytes"),
     ]
     return Representation(
+        name,
+        tuple(looks),
         status.st_size,
         Validators(ETag(tag), status.st_mtime),
         tuple(fields),
         content,
         None if whole or head_only else file,
-        tuple(looks),
     )
 
 
@@ -158,7 +166,7 @@ def _types() -> MimeTypes:
         ("application/gzip", ".gz"),
         ("application/x-brotli", ".br"),
         ("application/x-bzip2", ".bz2"),
-        ("application/x-compress", ".Z"),
+        ("application/x-compress", ".z"),  # in lower case, as suffixes are looked up
         ("application/x-xz", ".xz"),
     ):
         types.add_type(content_type, suffix)
@@ -172,15 +180,20 @@ def guess_type(suffix: str) -> str:
     return _types().guess_type(f"file{suffix}")[0] or OCTET_STREAM
 
 
-class SmallFiles:
-    """Small files in memory, the least used ones forgotten first.  Each is looked at before it is used again."""
+class KnownFiles:
+    """Files that were found: the small ones with their content; the least used ones are forgotten first.
+
+    Each is looked at before it is used again.
+    """
 
     def __init__(self, capacity: int = 8 * 1024 * 1024, *, settled: float = _SETTLED) -> None:
-        self._capacity = capacity
         self._settled = settled
         self._room = capacity
         # When each was looked at last, and what it is; the order is that of use.
         self._entries: dict[Hashable, tuple[float, Representation]] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
 
     def get(self, key: Hashable) -> Representation | None:
         """Return what is kept under `key` if it is still the same; None also if looking might take a while."""
@@ -196,9 +209,7 @@ class SmallFiles:
         return found
 
     def put(self, key: Hashable, found: Representation) -> None:
-        """Keep a representation with content, unless it changed so recently that the next change might not show."""
-        if found.content is None:
-            return
+        """Keep what was found, unless it changed so recently that its next change might not show."""
         changed = max((look[index] for _, _, look in found.looks if look is not None for index in (4, 5)), default=0)
         if time.time() - changed / 1e9 < self._settled:
             return
@@ -209,9 +220,9 @@ class SmallFiles:
 
     def _keep(self, key: Hashable, looked: float, found: Representation) -> None:
         self._entries[key] = looked, found
-        self._room -= found.size + _ENTRY_COST
+        self._room -= found.weight
 
     def _forget(self, key: Hashable) -> None:
         entry = self._entries.pop(key, None)
         if entry is not None:
-            self._room += entry[1].size + _ENTRY_COST
+            self._room += entry[1].weight

@@ -14,7 +14,7 @@ from yarl import URL
 from structweb._web.errors import HTTPForbidden, HTTPNotFound
 from structweb._web.files import ACCEPT_ENCODING, CHUNK_SIZE, FileResponse
 from structweb._web.matching import UrlMappingMatchInfo
-from structweb._web.representation import SMALL, Representation, SmallFiles, error_status, look_at, open_file
+from structweb._web.representation import KnownFiles, Representation, error_status, look_at, open_file
 from structweb._web.resources import Resolution
 from structweb._web.response import Response
 from structweb._web.routes import AbstractRoute, AnyHandler, ExpectHandler, Info, ResourceRoute
@@ -95,7 +95,7 @@ class StaticResource(PrefixResource):
         self._follow_symlinks = follow_symlinks
         self._append_version = append_version
         self._expect_handler = expect_handler
-        self._files = SmallFiles()
+        self._files = KnownFiles()
         self._versions: dict[str, tuple[tuple[int, ...], str]] = {}
         self._routes = {
             method: ResourceRoute(method, self._handle, self, expect_handler=expect_handler)
@@ -187,23 +187,23 @@ class StaticResource(PrefixResource):
         fields = request.headers
         accepted = ", ".join(fields.getall(ACCEPT_ENCODING)) if ACCEPT_ENCODING in fields else ""
         key = (filename, takes_coding(accepted, "br"), takes_coding(accepted, "gzip"))
-        found: Representation | StreamResponse | str | None = self._files.get(key)
+        found = self._files.get(key)
+        warm = found is not None
         if found is None:
-            found = await to_thread.run_sync(self._find, filename, accepted)
-            if isinstance(found, Representation):
-                self._files.put(key, found)
-        if isinstance(found, StreamResponse):
-            return found
-        if isinstance(found, str):
-            response = FileResponse(found, self._chunk_size)
-        else:
-            response = FileResponse(filename, self._chunk_size)
+            answer = await to_thread.run_sync(self._find, filename, accepted)
+            if isinstance(answer, Response):
+                return answer
+            found = answer
+            self._files.put(key, found)
+        response = FileResponse(found.path, self._chunk_size)
+        if found.content is not None or request.method == "HEAD":
             response._found = found
+        response._warm = warm
         response._follow = False
         return response
 
-    def _find(self, filename: str, accepted: str) -> Representation | StreamResponse | str:
-        """Return a small file, the path of another one, or a page.  Blocks: for worker threads."""
+    def _find(self, filename: str, accepted: str) -> Representation | Response:
+        """Return what is known of a file, all of it if it is small, or a page of a folder.  Blocks: for worker threads."""
         try:
             # First of all: the links on the way may change, too.
             way = os.path.join(self._directory, filename)  # noqa: PTH118 -- Path would drop a last slash
@@ -214,12 +214,11 @@ class StaticResource(PrefixResource):
                 return Response(text=self._page(path, filename), content_type="text/html")
             if not stat.S_ISREG(status.st_mode):
                 raise HTTPForbidden
-            if filename.endswith("/"):
+            if filename.endswith(("/", "/.")):
                 raise HTTPNotFound
-            if status.st_size > SMALL:
-                return path
-            found = open_file(path, accepted, follow=False)
+            found = open_file(path, accepted, follow=False, head_only=True)
             found.looks += () if way == path else (look,)
+            return found
         except (OSError, ValueError) as exc:
             match error_status(exc):
                 case 403:
@@ -228,10 +227,6 @@ class StaticResource(PrefixResource):
                     raise HTTPNotFound from exc
                 case _:
                     raise
-        if found.file is None:
-            return found
-        found.file.close()  # a large sibling of a small file, or one that was changing
-        return path
 
     def _locate(self, filename: str) -> str:
         """Return the path of a file without any links.  Raises HTTPNotFound for what is not in the folder."""

@@ -84,8 +84,8 @@ class Transport(ABC):
     async def sendfile(self, fd: int, offset: int, count: int, *, piece: int) -> int:
         """Send the next bytes of a file, at most `count`, behind all that was written; return how many.
 
-        0 means that the file has ended.  Waits while the peer is slow, and for the disk in a worker thread; does not
-        hold more than `piece` bytes in memory.  Cancelled, it may have sent a part: abort the transport then.
+        0 means that the file has ended.  Waits while the peer is slow; does not hold more than `piece` bytes in memory.
+        What is not in the system's memory is better warmed up before: the kernel would wait for the disk in the loop.  Cancelled, it may have sent a part: abort the transport then.
         Raises ConnectionError when the peer is gone, OSError for a file that cannot be read.
         """
         data = read_cached(fd, min(count, piece), offset)

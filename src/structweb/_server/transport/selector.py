@@ -6,7 +6,7 @@ from typing import Any
 
 from structweb._server.config import ServerConfig
 from structweb._server.transport.base import Inbound
-from structweb._server.transport.disk import HAS_SENDFILE, WINDOW, cannot_sendfile, warm_up
+from structweb._server.transport.disk import HAS_SENDFILE, cannot_sendfile
 from structweb._server.transport.pull import READ_SIZE
 from structweb._server.transport.push import Loop, PushTransport, TlsLayer, Waiter, wake
 from structweb._server.transport.sockets import close_socket
@@ -147,10 +147,8 @@ class SelectorTransport(PushTransport):
 
     async def sendfile(self, fd: int, offset: int, count: int, *, piece: int) -> int:
         """Send the next bytes of a file, as the base class has it; the kernel takes them from the file itself."""
-        count = min(count, WINDOW)
         if not HAS_SENDFILE:
             return await super().sendfile(fd, offset, count, piece=piece)
-        await warm_up(fd, count, offset)
         while True:
             await self._until_all_is_sent()
             await self.drain()

@@ -13,7 +13,7 @@ import trio
 
 from structweb._server.config import ServerConfig
 from structweb._server.transport.base import Inbound, TaskStarter, Transport, tls_info
-from structweb._server.transport.disk import HAS_SENDFILE, WINDOW, cannot_sendfile, warm_up
+from structweb._server.transport.disk import HAS_SENDFILE, cannot_sendfile
 from structweb._server.transport.pull import READ_SIZE, PullTransport
 from structweb._server.transport.sockets import close_socket
 from structweb._server.transport.tls import TlsCodec, handshake
@@ -100,10 +100,8 @@ class TrioTransport(PullTransport):
 
     async def sendfile(self, fd: int, offset: int, count: int, *, piece: int) -> int:
         """Send the next bytes of a file, as the base class has it; the kernel takes them from the file itself."""
-        count = min(count, WINDOW)
         if not HAS_SENDFILE:
             return await super().sendfile(fd, offset, count, piece=piece)
-        await warm_up(fd, count, offset)
         while True:
             await self.drain()
             try:
