@@ -14,7 +14,7 @@ from structweb._server.body import Body
 from structweb._server.departures import ClientConnectionResetError
 from structweb._server.stamp import missing_stamp
 from structweb._server.stamp import stamp as date_and_server
-from structweb._server.transport.disk import WINDOW, warm_up
+from structweb._server.transport.disk import warm_up
 from structweb._server.upgrade import UpgradedStream
 from structweb._wire.events import Head, HeaderBlock, HttpVersion10, HttpVersion11, Refusal
 from structweb._wire.reply import (
@@ -306,8 +306,7 @@ class Exchange:
                 sent = len(data)
             else:
                 if offset >= warm:
-                    warm = offset + min(count, WINDOW)
-                    await warm_up(file, warm - offset, offset)
+                    warm = offset + await warm_up(file, count, offset)
                 sent = await self._sendfile(file, offset, min(count, warm - offset), piece)
             if not sent:
                 return

@@ -6,11 +6,12 @@ from typing import Final
 
 from anyio import to_thread
 
-#: Bytes of a file that are handed to the kernel in one go: what is not in memory of them is read in a worker thread.
-WINDOW: Final = 4 * 1024 * 1024
-
-# What a worker thread reads at a time to have it in memory.
-_STRIDE: Final = 256 * 1024
+#: A part of a file that is taken to be in memory if both its ends are: reading ahead goes in order.
+_WINDOW: Final = 16 * 1024 * 1024
+#: What a worker thread reads in one go where it is not.
+_STRIDE: Final = 1024 * 1024
+# With a buffer of so many bytes.
+_BUFFER: Final = 128 * 1024
 
 #: Whether sockets take the bytes of files from the kernel.
 HAS_SENDFILE: Final = hasattr(os, "sendfile")
@@ -34,16 +35,18 @@ def read_cached(fd: int, count: int, offset: int) -> bytes | None:
     return bytes(memoryview(buffer)[:size])
 
 
-async def warm_up(fd: int, count: int, offset: int) -> None:
-    """Have a part of a file in memory; the disk is waited for in a worker thread."""
-    # Both ends: reading ahead goes in order, so what is between them is mostly there as well.
-    if read_cached(fd, 1, offset) is None or read_cached(fd, 1, offset + count - 1) is None:
-        await to_thread.run_sync(_read_through, fd, count, offset)
+async def warm_up(fd: int, count: int, offset: int) -> int:
+    """Return how many of `count` bytes of a file are in memory; if need be, a worker thread reads the first of them."""
+    window = min(count, _WINDOW)
+    if read_cached(fd, 1, offset) is None or read_cached(fd, 1, offset + window - 1) is None:
+        window = min(count, _STRIDE)
+        await to_thread.run_sync(_read_through, fd, window, offset)
+    return window
 
 
 def _read_through(fd: int, count: int, offset: int) -> None:
-    buffer = bytearray(_STRIDE)
-    for start in range(offset, offset + count, _STRIDE):
+    buffer = bytearray(_BUFFER)
+    for start in range(offset, offset + count, _BUFFER):
         os.preadv(fd, [buffer], start)
 
 
