@@ -53,9 +53,15 @@ def measure(case: Case, names: list[str], rounds: int, operations: int, core: in
             places[name] = port, stack.enter_context(running(SERVERS[name](port, case.app), port, core))
         slow = {name for name in places if "hypercorn" in name or "quart" in name}
         for number in range(1 if case.kind == "memory" else rounds + 1):
-            for name, (port, pid) in places.items():
+            for name, (port, pid) in list(places.items()):
                 share = operations // 5 if name in slow else operations
-                cost = slice_cost(case, port, pid, share)
+                try:
+                    cost = slice_cost(case, port, pid, share)
+                except (OSError, EOFError, ValueError) as exc:
+                    print(f"{name} fails at {case.name!r}: {exc!r}", file=sys.stderr)
+                    costs[name] = []
+                    del places[name]
+                    continue
                 if number or case.kind == "memory":  # the first round warms up
                     costs[name].append(cost)
     return costs

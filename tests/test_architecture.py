@@ -216,6 +216,19 @@ def test_no_file_is_a_drawer():
     assert [relative(file) for file in FILES if file.stem in {"utils", "helpers", "misc", "common"}] == []
 
 
+def test_no_possessive_quantifier_behind_a_group():
+    """Up to Python 3.11.4 such an expression matches what it must not; behind one class or character it does not."""
+    character_class = re.compile(r"\[(?:\\.|[^\]\\])+\]")
+    behind_a_group = re.compile(r"[^(]\)(?:[*+?]|\{[0-9,]+\})\+|\{\w+\}[*+?]\+")  # the latter in an f-string
+    found = [
+        f"{relative(file)}:{number}: {line.strip()}"
+        for file in FILES
+        for number, line in enumerate(file.read_text().splitlines(), 1)
+        if behind_a_group.search(character_class.sub("", line))
+    ]
+    assert not found, "\n".join(found)
+
+
 CODES = r"[A-Z]+[0-9]+(?:, ?[A-Z]+[0-9]+)*"
 ESCAPE = re.compile(rf"#\s*(?:noqa: {CODES}|type: ignore\[[\w, -]+\]|pragma: no \w+|pyright: ignore\[\w+\])(.*)")
 

@@ -33,7 +33,7 @@ async def suspend(request: Request) -> Response:
 class Onion:
     """A middleware that does nothing, as a layer."""
 
-    def __init__(self, app):  # noqa: ANN001 - as ASGI's users write it
+    def __init__(self, app) -> None:  # noqa: ANN001 - as ASGI's users write it
         """Wrap an application."""
         self.app = app
 

@@ -6,7 +6,7 @@
 # Nothing here may load an event loop: the wire's tests run where none is installed.
 from structweb._server.departures import ClientConnectionResetError
 from structweb._server.version import __version__
-from structweb._web.content import StreamReader
+from structweb._web.content import IncompleteReadError, LineTooLong, StreamReader
 from structweb._web.keys import ChainMapProxy
 from structweb._wire.conditional import ETag
 from structweb._wire.events import HttpVersion, HttpVersion10, HttpVersion11
@@ -18,6 +18,8 @@ __all__ = [
     "HttpVersion",
     "HttpVersion10",
     "HttpVersion11",
+    "IncompleteReadError",
+    "LineTooLong",
     "StreamReader",
     "__version__",
 ]

@@ -172,6 +172,8 @@ def server_context() -> ssl.SSLContext:
 @cache
 def client_context() -> ssl.SSLContext:
     context = ssl.create_default_context()
+    # Debian's Python sets it: a truncation would look like a farewell.
+    context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", ssl.Options(0))
     authority().configure_trust(context)
     return context
 

@@ -159,11 +159,13 @@ async def test_a_slow_reader_is_served(path, express):
     received = b""
     async with open_house(big_app(10, ended), express=express, send_timeout=10) as house:
         client = house.connect(capacity=1000)
-        await client.send(HEAD.replace(b"/plain/x", path))
+        await client.send(HEAD.replace(b"/plain/x", path).replace(b"Host: a", b"Host: a\r\nConnection: close"))
         while len(received) < 1_000_000:
             await anyio.sleep(8)
             received += await client.receive_exactly(100_000)
+        (answer,) = take_apart(received + await client.receive_all())
         client.close()
+    assert (answer.complete, len(answer.body)) == (True, 1_000_000)
     assert ended in ([], ["finished"])
 
 

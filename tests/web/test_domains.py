@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from structweb._web.domains import Domain, MaskDomain
@@ -47,6 +49,12 @@ def test_a_domain_has_a_canonical_form(domain, canonical):
         ("*.ex.com", "", False),
         ("*", "", False),
         ("*", "any", True),
+        ("a*b*c", "abc", True),
+        ("a*b*c", "a.b.b.c", True),
+        ("a*b*c", "acb", False),
+        ("a*b*b*c", "a.b.c", False),
+        ("ab*bc", "abc", False),
+        ("**.com", "x.com", True),
     ],
 )
 async def test_a_domain_matches_the_host(domain, host, matches):
@@ -55,6 +63,19 @@ async def test_a_domain_matches_the_host(domain, host, matches):
     if host is not None:
         asked.headers["host"] = host
     assert await rule.match(asked) is matches
+
+
+def test_a_mask_without_stars_is_a_domain():
+    assert MaskDomain("ex.com").match_domain("EX.com:8080")
+    assert not MaskDomain("ex.com").match_domain("a.ex.com")
+
+
+def test_a_hostile_host_is_cheap():
+    """However many stars a mask has, no host takes time that grows faster than its length."""
+    mask = MaskDomain("*a*a*a*a*.com")
+    began = time.process_time()
+    assert not mask.match_domain("a" * 8000)
+    assert time.process_time() - began < 0.1
 
 
 def test_a_mask_tells_its_expression():

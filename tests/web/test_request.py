@@ -461,7 +461,7 @@ async def test_what_is_no_json_raises(fields, body, error):
 
 async def test_too_large_a_body_is_413():
     async def handler(request):
-        with pytest.raises(ValueError, match="Request Entity Too Large"):
+        with pytest.raises(ValueError, match="Content Too Large"):
             await request.read()
         return Response(body=await request.read())
 

@@ -159,25 +159,34 @@ def test_graceful_exit_of_a_handler_ends_it(backend):
 
 
 @pytest.mark.parametrize("exit", [KeyboardInterrupt(), web.GracefulExit(), SystemExit(3)], ids=repr)
-def test_an_exit_that_a_task_group_wraps_is_an_exit(exit: BaseException):
-    """On asyncio none is ever wrapped: it ends the loop on the spot."""
+def test_an_exit_from_a_task_group_is_an_exit(backend, exit: BaseException, caplog: pytest.LogCaptureFixture):
+    """Trio wraps it into a group; asyncio ends its loop on the spot.  Either way it cleans up, and nobody complains."""
+    events: list[str] = []
+    listens = anyio.Event()
 
     async def leave() -> None:
+        await listens.wait()
         raise exit
 
     async def ctx(app: web.Application) -> AsyncIterator[None]:
         async with anyio.create_task_group() as tg:
             tg.start_soon(leave)
-            yield
+            try:
+                yield
+            finally:
+                events.append("cleaned up")
 
     app = make_app()
     app.cleanup_ctx.append(ctx)
     if type(exit) is SystemExit:
         with pytest.raises(SystemExit) as caught:
-            web.run_app(app, print=None, port=0, backend="trio")
+            web.run_app(app, print=lambda text: listens.set(), port=0, **backend)
         assert caught.value is exit
     else:
-        web.run_app(app, print=None, port=0, backend="trio")
+        web.run_app(app, print=lambda text: listens.set(), port=0, **backend)
+    gc.collect()  # what asyncio has to say, it says when the task is freed
+    assert events == ["cleaned up"]
+    assert caplog.records == []
 
 
 # -- what goes wrong -----------------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """Chunked bodies: what is sound is decoded, what two parsers could read differently is refused (W-168)."""
 
+import time
+
 import pytest
 
 from structweb._wire.events import Refusal
@@ -41,6 +43,7 @@ def read(body: bytes, *, express: bool, behind: bytes = b"") -> tuple[bytes, tup
         (b"1;a\r\nx\r\n0;b\r\n\r\n", b"x"),
         (b"1;a=b;c=d\r\nx\r\n0\r\n\r\n", b"x"),
         (b'1;a="b;c \\" \xe9"\r\nx\r\n0\r\n\r\n', b"x"),
+        (b'1;a="";b;c="\\\\\\"";d=e\r\nx\r\n0\r\n\r\n', b"x"),
     ],
 )
 def test_sound_bodies(body, decoded, express):
@@ -91,6 +94,15 @@ def test_trailers(express):
         b"1;\xe9\r\nx\r\n",
         b'1;a="\r\nx\r\n',
         b'1;a="\x01"\r\nx\r\n',
+        b'1;a="b\r\nx\r\n',
+        b'1;a="b\\"\r\nx\r\n',
+        b'1;a="b\\\r\nx\r\n',
+        b'1;a="b"c\r\nx\r\n',
+        b'1;a="b"="c"\r\nx\r\n',
+        b"1;a=b=c\r\nx\r\n",
+        b"1;a=;b\r\nx\r\n",
+        b"1;a=b;\r\nx\r\n",
+        b'1;"a"\r\nx\r\n',
         b"1;a\n0\r\n\r\n",
         # trailers
         b"0\r\nX: y\n\r\n",
@@ -133,6 +145,18 @@ def test_limits(body, status, words, express):
     with pytest.raises(Refusal, match=words) as caught:
         read(body, express=express)
     assert caught.value.status == status
+
+
+@pytest.mark.parametrize("extension", [b";a", b";a=b", b';a="', b';a=""', b';a="\\"', b'\\"', b"a", b'";a=', b"\\\\"])
+def test_hostile_extensions_are_cheap(extension, express):
+    """No line takes time that grows faster than its length."""
+    wire = Http1(Limits(), express=express)
+    wire.feed(HEAD + b'1;x="y"' + extension * (8000 // len(extension)) + b"\x01\r\n")
+    assert wire.next_head() is not None
+    began = time.process_time()
+    with pytest.raises(Refusal, match="bad chunk size line"):
+        wire.next_data()
+    assert time.process_time() - began < 0.1
 
 
 def test_longest_lines_are_taken(express):

@@ -65,7 +65,8 @@ def test_what_is_set_comes_back(values):
 
 
 @pytest.mark.parametrize(
-    "header", [" " * 8000, "=" * 8000, '"' * 8000, 'a="' * 2700, ";" * 8000, "a" * 8000, "\\" * 8000]
+    "header",
+    [text * (8000 // len(text)) for text in (" ", "=", '"', 'a="', 'a=" ', ';a="', ';a="\\"', ";", "a", "\\", '\\"')],
 )
 def test_hostile_headers_are_cheap(header):
     began = time.process_time()

@@ -1,5 +1,7 @@
 """The Content-Type header (W-047)."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,6 +36,18 @@ def test_types(header, value, parameters):
 @given(st.text())
 def test_any_text_is_read(text):
     assert parse_media_type(text).value
+
+
+@pytest.mark.parametrize(
+    "text", [" ", ";", '"', "=", "a", ";a", ";a=", "; a =", ';a="', ';a="\\', ';a="\\"', "\\", '\\"']
+)
+def test_hostile_headers_are_cheap(text):
+    """No header takes time that grows faster than its length."""
+    header = text * (8000 // len(text))
+    began = time.process_time()
+    parse_media_type("a/b;" + header)
+    parse_media_type('a/b;c="' + header)
+    assert time.process_time() - began < 0.1
 
 
 @pytest.mark.parametrize("header", ["a/b", "a/b; c=d", "a/b; c=d; e=f"])

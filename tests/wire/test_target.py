@@ -1,5 +1,7 @@
 """Targets and hosts that are accepted name something: a URL can be built from each of them (W-174)."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -89,6 +91,9 @@ def test_bad_targets(method, target):
         ("[::ffff:1.2.3.4]:80", ("[::ffff:1.2.3.4]", 80)),
         ("a_b.c", ("a_b.c", None)),
         ("%41", ("%41", None)),
+        ("a%41%42c:80", ("a%41%42c", 80)),
+        ("a%41%4", None),
+        ("a%41,b", None),
         ("", ("", None)),
         ("a:65536", None),
         ("a:b", None),
@@ -109,6 +114,18 @@ def test_bad_targets(method, target):
 )
 def test_split_host(value, parts):
     assert split_host(value) == parts
+
+
+@pytest.mark.parametrize("text", ["a", "%", "%4", "%41", "a%41", ":", "@", "a@", "%41@", "[", "[::1]", "/", "a:"])
+def test_hostile_targets_are_cheap(text):
+    """No target takes time that grows faster than its length."""
+    value = text * (8000 // len(text))
+    began = time.process_time()
+    for start in ("", "[", "a:", "http://", "http://a:"):
+        split_host(f"{start}{value} ")
+        with pytest.raises(Refusal):
+            check_target("GET", f"{start}{value} ")
+    assert time.process_time() - began < 0.1
 
 
 @given(TEXT)

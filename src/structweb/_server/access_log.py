@@ -72,8 +72,8 @@ class AbstractAccessLogger(ABC):
     __slots__ = ("log_format", "logger")
 
     def __init__(self, logger: logging.Logger, log_format: str) -> None:
-        self.logger = logger
-        self.log_format = log_format
+        self.logger: logging.Logger = logger
+        self.log_format: str = log_format
 
     @abstractmethod
     def log(self, request: LoggedRequest, response: LoggedResponse, time: float) -> None:

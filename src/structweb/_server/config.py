@@ -1,11 +1,15 @@
 """The one frozen value that carries a server's settings to every connection."""
 
+import re
 import sys
 from dataclasses import dataclass, field
 
 from structweb._wire.limits import Limits, Timeouts
 
 SERVER_SOFTWARE = f"Python/{sys.version_info[0]}.{sys.version_info[1]} structweb"
+
+# What goes into each response unseen, so it is checked here, once.
+_VALUE = re.compile(r"[\t -~]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,3 +34,5 @@ class ServerConfig:
             raise ValueError(f"disconnect must be 'cancel' or 'finish', got {self.disconnect!r}")
         if self.half_close not in ("gone", "serve"):
             raise ValueError(f"half_close must be 'gone' or 'serve', got {self.half_close!r}")
+        if self.server_header is not None and not _VALUE.fullmatch(self.server_header):
+            raise ValueError(f"server_header must be printable ASCII, got {self.server_header!r}")

@@ -120,23 +120,23 @@ class Connection:
 
     def __init__(self, server: Owner, scope: anyio.CancelScope) -> None:
         config = server.config
-        self.server = server
-        self.config = config
-        self.scope = scope
-        self.wire = Http1(config.limits, express=config.express)
+        self.server: Owner = server
+        self.config: ServerConfig = config
+        self.scope: anyio.CancelScope = scope
+        self.wire: Http1 = Http1(config.limits, express=config.express)
         self.phase = Phase.IDLE
         self.deadline = None
         self.exchange = None
         self.gone = False
         self.reason = ""
-        self.watching = False
-        self.reusable = config.timeouts.keepalive != 0
+        self.watching: bool = False
+        self.reusable: bool = config.timeouts.keepalive != 0
         self.body_scope: anyio.CancelScope | None = None
         self.send_lock: anyio.Lock | None = None
         self.pieces = 0
         self._sending = False
         self._unsent = 0
-        #: The phase of an exchange that waits for nothing: HANDLER, or UPGRADED.
+        #: The phase behind a wait: HANDLER, UPGRADED, or at the end LINGER.
         self._work = Phase.HANDLER
 
     async def run(self) -> None:  # noqa: C901 - the hot path: one straight loop costs less than it would in pieces
@@ -169,7 +169,7 @@ class Connection:
             fresh = False
             self.exchange = exchange = Exchange(self, head)
             self.phase, self.deadline = Phase.HANDLER, None
-            await run_isolated(handler(exchange), base.copy(), self)  # type: ignore[arg-type]  # a coroutine in practice
+            await run_isolated(handler(exchange), base.copy(), self)
             if self.watching:
                 self.unwatch()
             if exchange.stage is not Stage.FINISHED or self.body_scope is not None:
@@ -264,15 +264,15 @@ class Connection:
             self.gone = True
             raise ClientConnectionResetError("cannot send: the peer is gone") from exc
 
-    def may_reuse(self, exchange: Exchange) -> bool:
-        """Tell whether the connection could carry another request after this exchange.
-
-        Not when the peer still waits for 100 Continue: whether its body follows cannot be known.
-        """
-        if exchange.head.block.expect is None or exchange.continued:
-            return True
-        wire = self.wire
-        return wire.body_done or wire.buffered > 0
+    async def close(self) -> None:
+        """Send what is unsent, at most `Timeouts.send` without progress, and close."""
+        self._sending = True
+        self.phase, self.deadline = Phase.SEND, None
+        try:
+            await self.transport.aclose()
+        finally:
+            self._sending = False
+            self._work_on()
 
     def hand_over(self) -> UpgradedStream:
         """Give the connection away as a byte stream; HTTP is over."""
@@ -307,8 +307,11 @@ class Connection:
 
     def sweep(self, now: float) -> None:
         """Work out the deadline of a new phase, or end a phase that has lasted too long."""
-        if self.phase is Phase.SEND and (unsent := self.transport.unsent()) != self._unsent:
-            self._unsent, self.deadline = unsent, None
+        if self.phase in (Phase.SEND, Phase.LINGER):
+            unsent = self.transport.unsent()
+            if unsent and unsent != self._unsent:
+                self.deadline = None  # the peer takes its response
+            self._unsent = unsent
         if self.deadline is None:
             if self.phase is Phase.IDLE:
                 self.wire.rest()  # a connection that falls idle keeps nothing that it can make again
@@ -342,7 +345,8 @@ class Connection:
         """Close the transport at once; unsent bytes are lost."""
         transport = getattr(self, "transport", None)
         if transport is not None:
-            transport.abort()
+            exchange = self.exchange
+            transport.abort(truncated=exchange is not None and exchange.ends_with_connection)
 
     def describe(self) -> str:
         """Return who is connected and what the connection does, for logs and reports."""
@@ -357,7 +361,7 @@ class Connection:
         refusal.foreign = refusal.foreign and fresh
         self.exchange = exchange = Exchange.refused(self, refusal)
         self.phase, self.deadline = Phase.HANDLER, None
-        await run_isolated(self.server.handler(exchange), copy_context(), self)  # type: ignore[arg-type]  # as above
+        await run_isolated(self.server.handler(exchange), copy_context(), self)
         if self.watching:
             self.unwatch()
 
@@ -385,7 +389,8 @@ class Connection:
 
     async def _close(self) -> None:
         """Close so that the peer can still read the response: closing over unread bytes would reset it away."""
-        self.phase, self.deadline = Phase.LINGER, None
+        self._work = Phase.LINGER
+        self._work_on()
         wire, transport = self.wire, self.transport
         # A shutdown does not wait for a peer that pipelines: its response is complete.
         more = not wire.body_done or (wire.buffered and not self.server.closing)
@@ -393,4 +398,4 @@ class Connection:
             await transport.send_eof()
             while await transport.receive():
                 pass
-        await transport.aclose()
+        await self.close()

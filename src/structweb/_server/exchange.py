@@ -25,6 +25,7 @@ from structweb._wire.reply import (
     ReplyHead,
     bodiless,
     chunk,
+    ends_http,
     frame_stream,
     reply_head,
     size_of_complete,
@@ -149,6 +150,11 @@ class Exchange:
     def started(self) -> bool:
         """Whether the head of the response has been written."""
         return self.stage is not Stage.OPEN
+
+    @property
+    def ends_with_connection(self) -> bool:
+        """Whether a response is under way whose peer takes a FIN for its end: cut short, it must not get one."""
+        return self.stage is Stage.STARTED and self._framing is Framing.UNTIL_CLOSE
 
     @property
     def finished(self) -> bool:
@@ -347,8 +353,11 @@ class Exchange:
     async def upgrade(self, fields: Fields) -> UpgradedStream:
         """Answer 101 with `fields` and return the connection as a byte stream, bytes behind the head first.
 
-        The stream is the caller's until the handler returns; then the connection is closed.
+        The stream is the caller's until the handler returns; then the connection is closed.  Raises RuntimeError,
+        with nothing sent, while the request has body bytes that were not read.
         """
+        if not self._connection.wire.body_done:
+            raise RuntimeError("cannot upgrade: read the request body first (RFC 9110 section 7.8)")
         data = self._open(reply_head(HttpVersion11, 101, "Switching Protocols", fields), 101, b"")
         self.stage = Stage.FINISHED
         self.keep_alive = False
@@ -360,7 +369,9 @@ class Exchange:
         if self.stage is not Stage.OPEN:
             raise RuntimeError(f"a response was sent already: cannot send {status} after {self._status}")
         connection = self._connection
-        if reply.close or connection.server.closing or not connection.may_reuse(self):
+        if reply.close or connection.server.closing or not self._may_reuse():
+            self.keep_alive = False
+        if ends_http(self.head.method, status):
             self.keep_alive = False
         self.stage = Stage.STARTED
         self._status = status
@@ -373,6 +384,14 @@ class Exchange:
             option = b"Connection: keep-alive\r\n" if self.keep_alive else b""
         stamps = missing_stamp(reply, connection.config.server_header) if stamp else b""
         return b"%b%b%b%b\r\n" % (reply.data, size_line, stamps, option)
+
+    def _may_reuse(self) -> bool:
+        """Tell whether the connection could carry another request.
+
+        Not when the peer still waits for 100 Continue: whether its body follows cannot be known.
+        """
+        wire = self._connection.wire
+        return self.head.block.expect is None or self.continued or wire.body_done or wire.buffered > 0
 
     async def _send(self, data: bytes) -> None:
         connection = self._connection

@@ -23,7 +23,8 @@ _stamp = _Stamp()
 def stamp(name: str | None) -> bytes:
     """Return the Date line, and the Server line of a server called `name`; None sends none."""
     now = time()
-    if now < _stamp.until and name == _stamp.name:
+    # A clock that was set back must not keep the old date until it has caught up.
+    if _stamp.until - 1.0 <= now < _stamp.until and name == _stamp.name:
         return _stamp.line
     second = int(now)
     server = "" if name is None else f"Server: {name}\r\n"

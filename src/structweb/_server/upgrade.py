@@ -42,5 +42,5 @@ class UpgradedStream(ByteStream):
         await self._connection.transport.send_eof()
 
     async def aclose(self) -> None:
-        """Flush and close the connection."""
-        await self._connection.transport.aclose()
+        """Flush and close the connection; a peer that takes nothing for `Timeouts.send` loses the rest."""
+        await self._connection.close()

@@ -159,7 +159,7 @@ class HTTPMethodNotAllowed(HTTPClientError):
         #: The methods that there are.
         self.allowed_methods: set[str] = set(allowed_methods)
         #: The method of the request, upper-cased.
-        self.method = method.upper()
+        self.method: str = method.upper()
         self.headers["Allow"] = ",".join(sorted(self.allowed_methods))
 
 

@@ -7,7 +7,7 @@ from yarl import URL
 
 from structweb._web.headers import LooseHeaders
 from structweb._web.response import Response
-from structweb._web.streaming import REASON_PHRASES
+from structweb._wire.status import REASON_PHRASES
 
 # What ties a response to a connection.
 _SENDING: Final = ("_exchange", "_stage")

@@ -46,8 +46,8 @@ class Lineage:
     __slots__ = ("_outer", "apps", "composed", "route")
 
     def __init__(self, route: "AbstractRoute", apps: "tuple[Application, ...]" = ()) -> None:
-        self.route = route
-        self.apps = apps
+        self.route: AbstractRoute = route
+        self.apps: tuple[Application, ...] = apps
         #: For whoever wraps the handler; nothing here reads it.
         self.composed: Handler | None = None
         self._outer: dict[int, Lineage] = {}

@@ -154,8 +154,20 @@ def run_app(
 
 def _run(main: Callable[[], Awaitable[None]], backend: str, backend_options: Mapping[str, object] | None) -> None:
     """Run `main` in an event loop of its own, and return normally when it was asked to stop."""
+
+    async def serve_until_exit() -> BaseException | None:
+        try:
+            await main()
+        except (KeyboardInterrupt, SystemExit) as exc:
+            # A SystemExit in any task ends asyncio's loop on the spot, and this one ends while the loop is being closed:
+            # what it raised then would be logged as never retrieved.
+            return exc
+        return None
+
     try:
-        anyio.run(main, backend=backend, backend_options=dict(backend_options or {}))
+        error = anyio.run(serve_until_exit, backend=backend, backend_options=dict(backend_options or {}))
+        if error is not None:
+            raise error
     except (GracefulExit, KeyboardInterrupt):
         pass
     except BaseExceptionGroup as group:

@@ -30,7 +30,7 @@ T = TypeVar("T")
 class GracefulExit(SystemExit):
     """Ends `run_app` as a signal does."""
 
-    code = 1
+    code: str | int | None = 1
 
 
 class State(Enum):

@@ -3,7 +3,6 @@
 import re
 from enum import Enum
 from functools import lru_cache
-from http import HTTPStatus
 from time import time
 from typing import TYPE_CHECKING, Final, Never, Self
 
@@ -26,12 +25,11 @@ from structweb._wire.dates import format_http_date
 from structweb._wire.events import HttpVersion11
 from structweb._wire.media_type import OCTET_STREAM
 from structweb._wire.reply import bodiless
+from structweb._wire.status import REASON_PHRASES
 
 if TYPE_CHECKING:
     from structweb._server.exchange import Exchange
     from structweb._web.request import BaseRequest
-
-REASON_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 

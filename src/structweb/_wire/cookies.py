@@ -8,11 +8,11 @@ from typing import Final
 
 # What browsers send in names, brackets included; neither the separators of the header nor control bytes.
 _NAME: Final = re.compile(r"[!#$%&'()*+\-./0-9:<>?@A-Z\[\]^_`a-z{|}~]+")
-# Possessive throughout: a header of nothing but spaces or quotes costs one pass.
+# Possessive wherever a single class repeats: a header of nothing but spaces or quotes costs one pass.
 _PAIR: Final = re.compile(
     r"""
     (?P<name>[^=;]*+)
-    (?:=(?P<value>\s*+"(?:[^\\"]|\\.)*+"\s*+(?=;|\Z)|[^;]*+))?
+    (?:=(?P<value>\s*+"[^\\"]*+(?:\\.[^\\"]*+)*"\s*+(?=;|\Z)|[^;]*+))?
     (?:;|\Z)
     """,
     re.VERBOSE,

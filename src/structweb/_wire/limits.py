@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
+
+#: For the first head of a connection that will have no second one.
+_FIRST_HEAD: Final = 75.0
 
 
 class Phase(Enum):
@@ -45,11 +49,13 @@ class Limits:
 class Timeouts:
     """Seconds a connection may stay silent, by phase.  None waits forever.
 
-    Deadlines are swept once a second, so a connection may live up to a second longer.
+    A sweep once a second works deadlines out and looks for those that passed, so a connection may live up to two
+    seconds longer.
     """
 
     #: IDLE and HEAD: from the end of an exchange (or from the connection) to the next complete head.
-    #: 75 as aiohttp's run_app: outlives a proxy that reuses connections for 60.  0 closes after each response.
+    #: 75 as aiohttp's run_app: outlives a proxy that reuses connections for 60.  0 closes after each response; the
+    #: one head of a connection has 75 seconds then, too.
     keepalive: float | None = 75.0
     #: BODY: between two reads of body bytes.
     body: float | None = 60.0
@@ -64,7 +70,7 @@ class Timeouts:
         """Return the seconds that `phase` may last without progress, or None for no limit."""
         match phase:
             case Phase.IDLE | Phase.HEAD:
-                return self.keepalive
+                return _FIRST_HEAD if self.keepalive == 0 else self.keepalive
             case Phase.BODY:
                 return self.body
             case Phase.SEND:

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 OCTET_STREAM: Final = "application/octet-stream"
 
-_PARAMETER: Final = re.compile(r';[ \t]*([^\s=;"]+)[ \t]*=[ \t]*("(?:[^\\"]|\\.)*+"|[^;]*)')
+_PARAMETER: Final = re.compile(r';[ \t]*([^\s=;"]+)[ \t]*=[ \t]*("[^\\"]*+(?:\\.[^\\"]*+)*"|[^;]*)')
 _ESCAPED: Final = re.compile(r"\\(.)")
 
 

@@ -36,7 +36,16 @@ class Framing(Enum):
 
 def bodiless(method: str, status: int) -> bool:
     """Tell whether a response carries no body bytes, whatever its fields say (RFC 9112 section 6.3)."""
-    return method == "HEAD" or status in (204, 304) or status < 200 or (method == "CONNECT" and status < 300)
+    return method == "HEAD" or status in (204, 304) or ends_http(method, status)
+
+
+def ends_http(method: str, status: int) -> bool:
+    """Tell whether no further request may be read behind this answer to `method`.
+
+    A client waits for more behind a 1xx, and would take the next response for it; behind 101 and behind a granted
+    CONNECT comes another protocol (RFC 9110 sections 15.2 and 9.3.6).
+    """
+    return status < 200 or (method == "CONNECT" and status < 300)
 
 
 class ReplyHead:

@@ -10,10 +10,12 @@ _MAX_PORT: Final = 65535
 
 # reg-name of RFC 3986: unreserved, sub-delims and well-formed percent-encodings.  The comma is a sub-delim,
 # but no host has one, and a comma is what two joined Host fields would look like: it stays out.
-_REG_NAME: Final = r"(?:[A-Za-z0-9._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})"
-_HOST: Final = rf"(?:\[(?P<ipv6>[0-9A-Fa-f:.]++)\]|{_REG_NAME}*+)"
+_REG_NAME_TEXT: Final = r"[A-Za-z0-9._~!$&'()*+;=-]*+"
+_REG_NAME: Final = rf"{_REG_NAME_TEXT}(?:%[0-9A-Fa-f]{{2}}{_REG_NAME_TEXT})*"
+_HOST: Final = rf"(?:\[(?P<ipv6>[0-9A-Fa-f:.]++)\]|{_REG_NAME})"
 _HOST_PORT: Final = re.compile(rf"(?P<host>{_HOST})(?::(?P<port>[0-9]{{0,5}}+))?", re.ASCII)
-_USER_INFO: Final = r"(?:[A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})*+"
+_USER_TEXT: Final = r"[A-Za-z0-9._~!$&'()*+,;=:-]*+"
+_USER_INFO: Final = rf"{_USER_TEXT}(?:%[0-9A-Fa-f]{{2}}{_USER_TEXT})*"
 _ABSOLUTE: Final = re.compile(
     rf"[A-Za-z][A-Za-z0-9+.-]*+://(?:{_USER_INFO}@)?(?P<authority>[^/?#@]++)(?:[/?#][!-~]*+)?", re.ASCII
 )

@@ -38,10 +38,10 @@ class _Lane:
     __slots__ = ("_changed", "capacity", "data", "stalled", "state")
 
     def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
-        self.data = bytearray()
-        self.state = _State.OPEN
-        self.stalled = False
+        self.capacity: int = capacity
+        self.data: bytearray = bytearray()
+        self.state: _State = _State.OPEN
+        self.stalled: bool = False
         self._changed: anyio.Event | None = None
 
     @property
@@ -49,16 +49,19 @@ class _Lane:
         return 0 if self.stalled else self.capacity - len(self.data)
 
     async def changed(self) -> None:
+        """Wait until the other side has done something."""
         if self._changed is None:
             self._changed = anyio.Event()
         await self._changed.wait()
 
     def touch(self) -> None:
+        """Wake who waits for a change."""
         changed, self._changed = self._changed, None
         if changed is not None:
             changed.set()
 
     def move_to(self, state: _State) -> None:
+        """Enter a state, which a reset one never leaves; in most of them the buffered bytes are lost."""
         if self.state is not _State.RESET:
             self.state = state
             if state is not _State.ENDED:

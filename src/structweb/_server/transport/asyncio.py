@@ -136,13 +136,13 @@ class AsyncioTransport(PushTransport, asyncio.BufferedProtocol):
             self.abort()
             raise
 
-    def abort(self) -> None:
+    def abort(self, *, truncated: bool = False) -> None:
         """Close at once; with a RST if something is unsent, so that the peer notices."""
         if self._lost:
             return
         self._mute = True
         self._end_inbound(Inbound.CLOSED)
-        if self._transport.get_write_buffer_size():
+        if truncated or self._transport.get_write_buffer_size():
             try:
                 self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
             except OSError:

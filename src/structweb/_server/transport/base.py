@@ -130,11 +130,11 @@ class Transport(ABC):
         """
 
     @abstractmethod
-    def abort(self) -> None:
+    def abort(self, *, truncated: bool = False) -> None:
         """Close at once and drop what is unsent.  Never waits, never raises, idempotent.
 
         Wakes who receives or drains, with ConnectionAbortedError.  TCP peers whose bytes are dropped get a RST,
-        so that they cannot take what they have for everything.
+        so that they cannot take what they have for everything; with `truncated` they get it in any case.
         """
 
     @abstractmethod

@@ -214,6 +214,11 @@ class TlsLayer(PushTransport):
         if codec.ended:
             self._end_inbound(Inbound.ENDED)
 
+    @property
+    def ended(self) -> bool:
+        """Whether the peer has said goodbye: a FIN without close_notify is no good order."""
+        return self._inbound is Inbound.ENDED and (self._codec is None or self._codec.ended)
+
     def write(self, data: bytes) -> None:
         """Encrypt `data` and send it."""
         codec = self._codec

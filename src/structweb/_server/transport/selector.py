@@ -213,13 +213,13 @@ class SelectorTransport(PushTransport):
         finally:
             self.abort()
 
-    def abort(self) -> None:
+    def abort(self, *, truncated: bool = False) -> None:
         """Close at once; with a RST if something is unsent, so that the peer notices."""
         if self._sock.fileno() < 0:
             return
         self._mute = True
         self._end_reading()
-        truncated = self._unsent is not None
+        truncated = truncated or self._unsent is not None
         self._forget_unsent()
         self.congested = False
         wake(self._drainer)

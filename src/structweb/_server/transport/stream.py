@@ -78,7 +78,7 @@ class StreamTransport(PullTransport):
     async def send_eof(self) -> None:
         """Send what was written, then end our side if the stream can."""
         await self.drain()
-        with suppress(NotImplementedError, *BROKEN):
+        with suppress(NotImplementedError, *BROKEN), anyio.CancelScope() as self._sending:
             await self._stream.send_eof()
 
     async def aclose(self) -> None:
@@ -88,7 +88,8 @@ class StreamTransport(PullTransport):
                 with suppress(ConnectionError):
                     await self.drain()
                 self._stop()
-                with suppress(*BROKEN):
+                # TLS waits here for the peer's goodbye: an abort must end that, too.
+                with suppress(*BROKEN), anyio.CancelScope() as self._sending:
                     await self._stream.aclose()
         finally:
             self.abort()
@@ -99,8 +100,11 @@ class StreamTransport(PullTransport):
         if self._pulling is not None:
             self._pulling.cancel()
 
-    def abort(self) -> None:
-        """Close what can be closed without waiting; streams that have no `close` need `aclose` as well."""
+    def abort(self, *, truncated: bool = False) -> None:
+        """Close what can be closed without waiting; streams that have no `close` need `aclose` as well.
+
+        A stream has no word for a reset, so `truncated` makes no difference.
+        """
         self._stop()
         self._unsent.clear()
         if self._sending is not None:

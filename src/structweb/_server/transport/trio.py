@@ -141,13 +141,13 @@ class TrioTransport(PullTransport):
         finally:
             self.abort()
 
-    def abort(self) -> None:
+    def abort(self, *, truncated: bool = False) -> None:
         """Close the socket at once."""
         if self._inbound is Inbound.CLOSED:
             return
         self._stop()
         trio.lowlevel.notify_closing(self._sock)
-        close_socket(self._sock, truncated=self._unsent is not None)
+        close_socket(self._sock, truncated=truncated or self._unsent is not None)
         self._unsent = None
         self.congested = False
 
@@ -179,6 +179,11 @@ class TrioTlsTransport(TrioTransport):
         codec = await handshake(self, context, timeout)
         self._codec = codec
         self._ahead = codec.decrypt(b"")
+
+    @property
+    def ended(self) -> bool:
+        """Whether the peer has said goodbye: a FIN without close_notify is no good order."""
+        return self._inbound is Inbound.ENDED and (self._codec is None or self._codec.ended)
 
     async def pull(self) -> bytes:
         """Read until a piece of plain text is complete."""
