@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from structweb._wire.conditional import ETag, format_etag, parse_etag, parse_etags, Validators
+from structweb._wire.conditional import ETag, Validators, format_etag, parse_etag, parse_etags
 
 VALUES = st.text(
     st.characters(min_codepoint=0x21, max_codepoint=0xFF, blacklist_characters='"\x7f').filter(

@@ -22,7 +22,6 @@ from structweb._wire.http1 import Http1
 from structweb._wire.limits import Phase
 
 logger = logging.getLogger("structweb.server")
-
 T = TypeVar("T")
 
 # Pipelined requests served in a row before other tasks get their turn.

@@ -4,7 +4,6 @@ import logging
 import os
 from collections.abc import Callable, Coroutine
 from enum import Enum
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -12,9 +11,9 @@ from anyio import to_thread
 
 from structweb._server.body import Body
 from structweb._server.departures import ClientConnectionResetError
+from structweb._server.sendfile import FileSender
 from structweb._server.stamp import missing_stamp
 from structweb._server.stamp import stamp as date_and_server
-from structweb._server.transport.disk import warm_up
 from structweb._server.upgrade import UpgradedStream
 from structweb._wire.events import Head, HeaderBlock, HttpVersion10, HttpVersion11, Refusal
 from structweb._wire.reply import (
@@ -304,16 +303,17 @@ class Exchange:
             raise RuntimeError(f"cannot send a file: the response is {self.stage.value}, expected started")
         if self._framing is Framing.LENGTH and count > self._unwritten:
             raise ValueError(f"cannot send {count} bytes of a file: Content-Length leaves {self._unwritten}")
-        warm = offset
+        sender = FileSender(self._connection, file, piece)
         while count and self._framing is not Framing.NONE:
             if self._framing is Framing.CHUNKED or not in_kernel:
                 data = await to_thread.run_sync(os.pread, file, min(count, piece), offset)
                 await self.write(data)
                 sent = len(data)
             else:
-                if offset >= warm:
-                    warm = offset + await warm_up(file, count, offset)
-                sent = await self._sendfile(file, offset, min(count, warm - offset), piece)
+                sent = await sender.send(offset, count)
+                self.bytes_sent += sent
+                self._since_yield += sent
+                self._unwritten -= sent if self._framing is Framing.LENGTH else 0
             if not sent:
                 return
             offset += sent
@@ -321,21 +321,6 @@ class Exchange:
             if self._since_yield > _FAIR_SHARE_OF_FILES:
                 self._since_yield = 0
                 await anyio.lowlevel.checkpoint()
-
-    async def _sendfile(self, file: int, offset: int, count: int, piece: int) -> int:
-        connection = self._connection
-        if connection.gone:
-            raise ClientConnectionResetError("cannot send: the peer is gone")
-        try:
-            sent = await connection.send(partial(connection.transport.sendfile, file, offset, count, piece=piece))
-        except ConnectionError as exc:
-            connection.gone = True
-            raise ClientConnectionResetError("cannot send: the peer is gone") from exc
-        self.bytes_sent += sent
-        if self._framing is Framing.LENGTH:
-            self._unwritten -= sent
-        self._since_yield += sent
-        return sent
 
     async def finish(self) -> None:
         """End the response body.  A body shorter than announced is logged and closes the connection."""
