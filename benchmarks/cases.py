@@ -35,6 +35,8 @@ class Case:
     request: Callable[[int], bytes]
     app: str = "plain"
     kind: str = "keep-alive"
+    #: How many times as much as a plain answer it is: a slice has so many fewer requests.
+    weight: int = 1
 
 
 CASES = [
@@ -53,6 +55,9 @@ CASES = [
     ),
     Case("five middlewares", _always(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"), app="onion"),
     Case("suspends once", _always(b"GET /suspend HTTP/1.1\r\nHost: localhost\r\n\r\n")),
+    Case("static file, 10 KB", _always(b"GET /files/small.bin HTTP/1.1\r\nHost: localhost\r\n\r\n")),
+    Case("static file, 10 KB, browser", _always(b"GET /files/small.bin HTTP/1.1\r\n%b\r\n" % BROWSER)),
+    Case("static file, 10 MB", _always(b"GET /files/large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n"), weight=50),
     Case("churn", _always(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"), kind="churn"),
     Case("memory, idle connection", _always(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"), kind="memory"),
 ]

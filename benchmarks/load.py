@@ -24,20 +24,24 @@ def connections(port: int, count: int) -> Iterator[list[socket.socket]]:
 
 def read_answer(sock: socket.socket) -> bytes:
     """Read one answer with a length, or a chunked one, and check that it is a success."""
-    data = b""
+    data = bytearray()
+    head = length = None
     while True:
         more = sock.recv(65536)
         if not more:
-            raise EOFError(f"connection ended behind {data!r}")
+            raise EOFError(f"connection ended behind {bytes(data[:100])!r}")
         data += more
-        head, found, body = data.partition(b"\r\n\r\n")
-        if not found:
-            continue
-        if not head.startswith((b"HTTP/1.1 200", b"HTTP/1.0 200")):
-            raise ValueError(f"expected a 200, got {head!r}")
-        length = _LENGTH.search(head)
-        if (length and len(body) >= int(length[1])) or (not length and body.endswith(b"0\r\n\r\n")):
-            return data
+        if head is None:
+            end = data.find(b"\r\n\r\n")
+            if end < 0:
+                continue
+            head = bytes(data[:end])
+            if not head.startswith((b"HTTP/1.1 200", b"HTTP/1.0 200")):
+                raise ValueError(f"expected a 200, got {head!r}")
+            length = _LENGTH.search(head)
+        body = len(data) - len(head) - 4
+        if (length and body >= int(length[1])) or (not length and data.endswith(b"0\r\n\r\n")):
+            return bytes(data)
 
 
 def keep_alive(sockets: Sequence[socket.socket], request: Callable[[int], bytes], rounds: int) -> int:

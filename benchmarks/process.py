@@ -48,7 +48,8 @@ def running(command: Sequence[str], port: int, core: int) -> Iterator[int]:
     def pin() -> None:
         os.sched_setaffinity(0, {core})
 
-    environ = {**os.environ, "PYTHONPATH": str(HERE / "apps")}
+    paths = (str(HERE / "apps"), os.environ.get("PYTHONPATH"))
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
     with subprocess.Popen(
         command,
         cwd=HERE / "apps",

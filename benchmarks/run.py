@@ -29,6 +29,7 @@ def slice_cost(case: Case, port: int, pid: int, operations: int) -> float:
             load.keep_alive(sockets, case.request, 0)
             time.sleep(2.5)  # what a server lets go of when a connection falls idle counts for it
             return max(resident_bytes(pid) - before, 1) / IDLE
+    operations //= case.weight
     if case.kind == "churn":
         before_cpu = cpu_seconds(pid)
         done = load.churn(port, case.request, operations // 4)
@@ -36,7 +37,7 @@ def slice_cost(case: Case, port: int, pid: int, operations: int) -> float:
         with load.connections(port, CONNECTIONS) as sockets:
             load.keep_alive(sockets, case.request, 2)
             before_cpu = cpu_seconds(pid)
-            done = load.keep_alive(sockets, case.request, operations // CONNECTIONS)
+            done = load.keep_alive(sockets, case.request, max(operations // CONNECTIONS, 1))
     return (cpu_seconds(pid) - before_cpu) / done
 
 

@@ -4,6 +4,7 @@ import asyncio
 import sys
 
 from aiohttp import web
+from files import folder
 
 
 async def plain(request: web.Request) -> web.Response:
@@ -43,6 +44,7 @@ def make_app(middlewares: int = 0) -> web.Application:
     app.router.add_get("/item/{id}", item)
     app.router.add_post("/post", post)
     app.router.add_get("/suspend", suspend)
+    app.router.add_static("/files", folder())
     return app
 
 

@@ -1,10 +1,11 @@
 """The application of the benchmarks, for quart-trio on hypercorn."""
 
 import trio
+from files import folder
 from quart import request
 from quart_trio import QuartTrio
 
-plain_app = QuartTrio(__name__)
+plain_app = QuartTrio(__name__, static_folder=folder(), static_url_path="/files")
 
 
 @plain_app.get("/")

@@ -1,10 +1,12 @@
 """The application of the benchmarks, as ASGI on starlette, for uvicorn, hypercorn and granian."""
 
 import anyio.lowlevel
+from files import folder
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
 
 
 async def plain(request: Request) -> Response:
@@ -46,6 +48,7 @@ def make_app() -> Starlette:
     for n in range(24):
         routes += [Route(f"/static{n}/page", plain), Route(f"/r{n}/{{id}}", item)]
     routes += [Route("/item/{id}", item), Route("/post", post, methods=["POST"]), Route("/suspend", suspend)]
+    routes.append(Mount("/files", StaticFiles(directory=folder())))
     return Starlette(routes=routes)
 
 

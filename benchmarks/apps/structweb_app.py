@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 import anyio.lowlevel
+from files import folder
 
 from structweb import web
 
@@ -46,6 +47,7 @@ def make_app(middlewares: int = 0) -> web.Application:
     app.router.add_get("/item/{id}", item)
     app.router.add_post("/post", post)
     app.router.add_get("/suspend", suspend)
+    app.router.add_static("/files", folder())
     return app
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from structweb._wire.conditional import ETag, format_etag, parse_etag, parse_etags
+from structweb._wire.conditional import ETag, Validators, format_etag, parse_etag, parse_etags
 
 VALUES = st.text(
     st.characters(min_codepoint=0x21, max_codepoint=0xFF, blacklist_characters='"\x7f').filter(
@@ -73,3 +73,52 @@ def test_any_text_is_read(text):
 def test_what_cannot_be_written(value):
     with pytest.raises(ValueError, match="an entity tag must have no quotes"):
         format_etag(ETag(value))
+
+
+# -- what conditions come to ---------------------------------------------------------------------------------------
+
+OWN = Validators(ETag("a"), 1767225600.5)
+JUST_AFTER = "Thu, 01 Jan 2026 00:00:01 GMT"
+JUST_BEFORE = "Thu, 01 Jan 2026 00:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("fields", "reading", "writing"),
+    [
+        ({}, "proceed", "proceed"),
+        ({"if-match": '"b", "a"'}, "proceed", "proceed"),
+        ({"if-match": 'W/"a"'}, "precondition failed", "precondition failed"),
+        ({"if-match": '"b"', "if-none-match": '"a"'}, "precondition failed", "precondition failed"),
+        ({"if-match": '"a"', "if-unmodified-since": JUST_BEFORE}, "proceed", "proceed"),
+        ({"if-unmodified-since": JUST_BEFORE}, "precondition failed", "precondition failed"),
+        ({"if-unmodified-since": JUST_AFTER}, "proceed", "proceed"),
+        ({"if-unmodified-since": "?"}, "proceed", "proceed"),
+        ({"if-none-match": 'W/"a"'}, "not modified", "precondition failed"),
+        ({"if-none-match": "*"}, "not modified", "precondition failed"),
+        ({"if-none-match": '"b"', "if-modified-since": JUST_AFTER}, "proceed", "proceed"),
+        ({"if-modified-since": JUST_AFTER}, "not modified", "proceed"),
+        ({"if-modified-since": JUST_BEFORE}, "proceed", "proceed"),
+        ({"if-unmodified-since": JUST_AFTER, "if-modified-since": JUST_AFTER}, "not modified", "proceed"),
+    ],
+)
+def test_outcomes(fields, reading, writing):
+    assert OWN.outcome("GET", fields).value == OWN.outcome("HEAD", fields).value == reading
+    assert OWN.outcome("PUT", fields).value == writing
+
+
+@pytest.mark.parametrize(
+    ("condition", "allowed"),
+    [
+        (None, True),
+        ('"a"', True),
+        ('W/"a"', False),
+        ('"b"', False),
+        ("*", False),
+        ("a", False),
+        (JUST_AFTER, True),
+        (JUST_BEFORE, False),
+    ],
+)
+def test_if_range(condition, allowed):
+    assert OWN.allow_range(condition) is allowed
+    assert Validators(ETag("a", is_weak=True), 0).allow_range('"a"') is False

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
@@ -22,6 +22,7 @@ from structweb._wire.http1 import Http1
 from structweb._wire.limits import Phase
 
 logger = logging.getLogger("structweb.server")
+T = TypeVar("T")
 
 # Pipelined requests served in a row before other tasks get their turn.
 _FAIR_SHARE: Final = 16
@@ -224,14 +225,18 @@ class Connection:
         if not self.transport.congested:
             await self._flush()  # does not wait: what was written is on its way, or lost
             return
+        await self.send(self._flush)
+
+    async def send(self, step: Callable[[], Awaitable[T]]) -> T:
+        """Return what `step` returns; one at a time, and at most `Timeouts.send` without progress.  Cancelled, it aborts."""
         if self.send_lock is None:
             self.send_lock = anyio.Lock()
         async with self.send_lock:
             self._sending = True
             self.phase, self.deadline = Phase.SEND, None
             try:
-                await self._flush()
-            except ConnectionError:
+                return await step()
+            except Exception:
                 raise
             except BaseException:
                 # Part of the data may be on its way: nothing that follows could be understood.

@@ -1,14 +1,17 @@
 """One request and its response, as the floor above sees a connection."""
 
 import logging
+import os
 from collections.abc import Callable, Coroutine
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
+from anyio import to_thread
 
 from structweb._server.body import Body
 from structweb._server.departures import ClientConnectionResetError
+from structweb._server.sendfile import FileSender
 from structweb._server.stamp import missing_stamp
 from structweb._server.stamp import stamp as date_and_server
 from structweb._server.upgrade import UpgradedStream
@@ -40,6 +43,8 @@ Bytes = bytes | bytearray | memoryview
 _ONE_PIECE: Final = 65536
 # A handler that writes without ever waiting gives way to other tasks after this many bytes.
 _FAIR_SHARE: Final = 262144
+# The same for files, which cost the loop less.
+_FAIR_SHARE_OF_FILES: Final = 2 * 1024 * 1024
 # Methods whose answers have no body though their status has one.
 _SPECIAL: Final = frozenset({"HEAD", "CONNECT"})
 _NO_FIELDS: Final = HeaderBlock(())
@@ -285,6 +290,37 @@ class Exchange:
         if self._since_yield > _FAIR_SHARE:
             self._since_yield = 0
             await anyio.lowlevel.checkpoint()
+
+    async def send_file(
+        self, file: int, offset: int, count: int, *, piece: int = _FAIR_SHARE, in_kernel: bool = True
+    ) -> None:
+        """Send `count` bytes of an open file, from `offset`: on plain sockets by `os.sendfile`, unless told otherwise.
+
+        The disk is waited for in worker threads, and at most `piece` bytes are held in memory.  A file that is shorter
+        gives less: `finish` then closes the connection.  Otherwise as `write`; OSError for a file that cannot be read.
+        """
+        if self.stage is not Stage.STARTED:
+            raise RuntimeError(f"cannot send a file: the response is {self.stage.value}, expected started")
+        if self._framing is Framing.LENGTH and count > self._unwritten:
+            raise ValueError(f"cannot send {count} bytes of a file: Content-Length leaves {self._unwritten}")
+        sender = FileSender(self._connection, file, piece)
+        while count and self._framing is not Framing.NONE:
+            if self._framing is Framing.CHUNKED or not in_kernel:
+                data = await to_thread.run_sync(os.pread, file, min(count, piece), offset)
+                await self.write(data)
+                sent = len(data)
+            else:
+                sent = await sender.send(offset, count)
+                self.bytes_sent += sent
+                self._since_yield += sent
+                self._unwritten -= sent if self._framing is Framing.LENGTH else 0
+            if not sent:
+                return
+            offset += sent
+            count -= sent
+            if self._since_yield > _FAIR_SHARE_OF_FILES:
+                self._since_yield = 0
+                await anyio.lowlevel.checkpoint()
 
     async def finish(self) -> None:
         """End the response body.  A body shorter than announced is logged and closes the connection."""

@@ -1,6 +1,7 @@
 """The router of an application: from a request to its handler."""
 
 import keyword
+import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from types import MappingProxyType
@@ -12,6 +13,7 @@ from structweb._web.matching import AbstractRouter, MatchInfoError, UrlMappingMa
 from structweb._web.patterns import has_variables
 from structweb._web.resources import AbstractResource, DynamicResource, PlainResource, Resource
 from structweb._web.routes import METH_ANY, AbstractRoute, AnyHandler, Disconnect, ExpectHandler, ResourceRoute
+from structweb._web.static import StaticOptions, StaticResource
 from structweb._web.view import AbstractView
 from structweb._wire.urlpath import decode_path
 
@@ -265,6 +267,16 @@ class UrlDispatcher(AbstractRouter, Mapping[str, AbstractResource]):
     def add_view(self, path: str, handler: type[AbstractView], **options: Unpack[RouteOptions]) -> AbstractRoute:
         """Add a view class for every method; the view itself refuses the verbs it does not define."""
         return self.add_route(METH_ANY, path, handler, **options)
+
+    def add_static(self, prefix: str, path: str | os.PathLike[str], **options: Unpack[StaticOptions]) -> StaticResource:
+        """Serve the files of a folder below a prefix, to GET and HEAD; see `StaticResource`.
+
+        Raises ValueError for what is no folder and for a bad name, AssertionError for a prefix without a slash in
+        front, RuntimeError when the router is frozen.
+        """
+        resource = StaticResource(prefix.removesuffix("/"), path, **options)
+        self.register_resource(resource)
+        return resource
 
     def add_routes(self, routes: "Iterable[AbstractRouteDef]") -> list[AbstractRoute]:
         """Register route definitions, from a list or a table, and return the routes they made."""

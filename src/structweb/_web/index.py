@@ -14,6 +14,7 @@ from structweb._web.matching import UrlMappingMatchInfo
 from structweb._web.patterns import PathTemplate, literal_segments
 from structweb._web.resources import AbstractResource, DynamicResource, PlainResource
 from structweb._web.routes import METH_ANY, ResourceRoute
+from structweb._web.static import StaticResource
 from structweb._web.subapps import MatchedSubAppResource, PrefixedSubAppResource
 from structweb._wire.urlpath import decode_path, decode_value
 
@@ -82,7 +83,7 @@ class Bucket:
                     together.add(template.segments, (route, template.names))
                     continue
                 step: Joined | Handed = _alone(template, route)
-            elif type(resource) is PrefixedSubAppResource:
+            elif type(resource) is PrefixedSubAppResource or type(resource) is StaticResource:
                 step = Handed(resource.match)
             else:
                 step = Handed(None)

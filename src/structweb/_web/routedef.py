@@ -1,5 +1,6 @@
 """Route definitions: routes as values, to be added to a router later."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -47,6 +48,28 @@ class RouteDef(AbstractRouteDef):
             return [router.add_route(self.method, self.path, self.handler, **self.kwargs)]
         add: Callable[..., AbstractRoute] = getattr(router, f"add_{self.method.lower()}")
         return [add(self.path, self.handler, **self.kwargs)]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class StaticDef(AbstractRouteDef):
+    """A folder to be served below a prefix: `kwargs` go to the router's `add_static`."""
+
+    prefix: str
+    path: str | os.PathLike[str]
+    kwargs: dict[str, Any]  # Any: whatever the router's method takes
+
+    def __repr__(self) -> str:
+        info = "".join(f", {key}={value!r}" for key, value in sorted(self.kwargs.items()))
+        return f"<StaticDef {self.prefix} -> {self.path}{info}>"
+
+    def register(self, router: "UrlDispatcher") -> list[AbstractRoute]:
+        """Add the folder and return its routes."""
+        return list(router.add_static(self.prefix, self.path, **self.kwargs))
+
+
+def static(prefix: str, path: str | os.PathLike[str], **kwargs: Any) -> StaticDef:  # Any: see StaticDef
+    """Define a folder to be served below a prefix."""
+    return StaticDef(prefix, path, kwargs)
 
 
 def route(method: str, path: str, handler: AnyHandler, **kwargs: Any) -> RouteDef:  # Any: see RouteDef
@@ -171,3 +194,7 @@ class RouteTableDef(Sequence[AbstractRouteDef]):
     def view(self, path: str, **kwargs: Any) -> Callable[[H], H]:  # Any: see RouteDef
         """Define a route that gives every method to a view class."""
         return self.route(METH_ANY, path, **kwargs)
+
+    def static(self, prefix: str, path: str | os.PathLike[str], **kwargs: Any) -> None:  # Any: see StaticDef
+        """Define a folder to be served below a prefix."""
+        self._items.append(StaticDef(prefix, path, kwargs))

@@ -1,12 +1,13 @@
 """Content codings: which one a client takes, and encoders for them (RFC 9110 sections 8.4 and 12.5.3)."""
 
-import re
 import zlib
 from collections.abc import Iterable
 from enum import Enum
 from functools import cache
 from importlib import import_module
 from typing import Any, Final, Protocol
+
+from structweb._wire.accept import coding_weights
 
 Bytes = bytes | bytearray | memoryview
 
@@ -55,7 +56,6 @@ _MODULES: Final = {
 }
 # What the client likes equally well is chosen in this order: the better ratio for the same time first.
 _PREFERENCE: Final = (ContentCoding.zstd, ContentCoding.br, ContentCoding.gzip, ContentCoding.deflate)
-_ELEMENT: Final = re.compile(r"([!#$%&'*+.^_`|~0-9a-z-]+)[ \t]*(?:;[ \t]*q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)[ \t]*)?")
 # The level at which Brotli compresses as fast as zlib does; its own default of 11 is for files.
 _BROTLI_QUALITY: Final = 5
 
@@ -104,13 +104,7 @@ def choose_coding(accepted: Iterable[str]) -> ContentCoding:
 
     Malformed elements do not count.  A client that takes nothing at all gets identity too: better than no answer.
     """
-    weights: dict[str, float] = {}
-    for value in accepted:
-        for element in value.lower().split(","):
-            match = _ELEMENT.fullmatch(element.strip(" \t"))
-            if match is not None:
-                name, weight = match.groups()
-                weights["gzip" if name == "x-gzip" else name] = 1.0 if weight is None else float(weight)
+    weights = coding_weights(",".join(accepted))
     if not weights:
         return ContentCoding.identity
     anything = weights.get("*", 0.0)

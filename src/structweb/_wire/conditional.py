@@ -1,8 +1,12 @@
-"""Entity tags, as conditional requests compare them (RFC 9110 section 8.8.3)."""
+"""Conditional requests (RFC 9110 section 13): entity tags, and what the conditions of a request come to."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final
+
+from structweb._wire.dates import parse_http_date
 
 #: The value of ``If-Match: *``, and of an ETag that stands for any.
 ETAG_ANY: Final = "*"
@@ -59,3 +63,63 @@ def format_etag(tag: ETag) -> str:
     if _OPAQUE_TAG.fullmatch(tag.value) is None:
         raise ValueError(f"an entity tag must have no quotes, spaces or control characters, got {tag.value!r}")
     return f'W/"{tag.value}"' if tag.is_weak else f'"{tag.value}"'
+
+
+class Outcome(Enum):
+    """What the conditions of a request come to."""
+
+    #: They are fulfilled: the method is carried out.
+    PROCEED = "proceed"
+    #: 304: the client has what it asks for.
+    NOT_MODIFIED = "not modified"
+    #: 412: something has changed behind the client's back.
+    FAILED = "precondition failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Validators:
+    """What a representation is known by: a tag, and when it was modified, in seconds since 1970."""
+
+    etag: ETag
+    modified: float
+
+    def outcome(self, method: str, fields: Mapping[str, str]) -> Outcome:
+        """Return what the conditions among `fields` come to, in the order of RFC 9110 section 13.2.2.
+
+        `fields` has lower-case names, and the lines of a list joined.  A date does not count beside a tag.
+        """
+        tags = parse_etags(fields.get("if-match"))
+        if tags is not None:
+            if not self._among(tags, weakly=False):
+                return Outcome.FAILED
+        elif self._modified_since(fields.get("if-unmodified-since")):
+            return Outcome.FAILED
+        reading = method in ("GET", "HEAD")
+        tags = parse_etags(fields.get("if-none-match"))
+        if tags is not None:
+            if self._among(tags, weakly=True):
+                return Outcome.NOT_MODIFIED if reading else Outcome.FAILED
+        elif reading and self._modified_since(fields.get("if-modified-since")) is False:
+            return Outcome.NOT_MODIFIED
+        return Outcome.PROCEED
+
+    def allow_range(self, if_range: str | None) -> bool:
+        """Tell whether If-Range lets a Range count: its tag is the very same, or nothing was modified since its date."""
+        if if_range is None:
+            return True
+        tag = parse_etag(if_range)
+        if tag is not None:
+            return if_range != ETAG_ANY and self._among((tag,), weakly=False)
+        return self._modified_since(if_range) is False
+
+    def _among(self, tags: tuple[ETag, ...], *, weakly: bool) -> bool:
+        own = self.etag
+        return any(
+            tag.value == ETAG_ANY or (tag.value == own.value and (weakly or not (tag.is_weak or own.is_weak)))
+            for tag in tags
+        )
+
+    def _modified_since(self, date: str | None) -> bool | None:
+        """Tell whether it was modified after `date`; None if that is no date."""
+        moment = parse_http_date(date)
+        return None if moment is None else self.modified > moment.timestamp()

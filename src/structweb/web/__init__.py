@@ -76,6 +76,7 @@ from structweb._web.errors import (
     HTTPVersionNotSupported,
 )
 from structweb._web.failures import CleanupError
+from structweb._web.files import FileResponse
 from structweb._web.forms import FormError
 from structweb._web.http_exception import (
     HTTPClientError,
@@ -124,6 +125,7 @@ from structweb._web.routedef import (
     AbstractRouteDef,
     RouteDef,
     RouteTableDef,
+    StaticDef,
     delete,
     get,
     head,
@@ -132,6 +134,7 @@ from structweb._web.routedef import (
     post,
     put,
     route,
+    static,
     view,
 )
 from structweb._web.routes import (
@@ -163,6 +166,7 @@ from structweb._web.sites import (
     TCPSite,
     UnixSite,
 )
+from structweb._web.static import StaticResource
 from structweb._web.streaming import StreamResponse
 from structweb._web.subapps import (
     MatchedSubAppResource,
@@ -202,6 +206,7 @@ __all__ = [
     "Domain",
     "DynamicResource",
     "FileField",
+    "FileResponse",
     "FormError",
     "GracefulExit",
     "HTTPAccepted",
@@ -292,6 +297,8 @@ __all__ = [
     "ServerRunner",
     "Signal",
     "SockSite",
+    "StaticDef",
+    "StaticResource",
     "StreamReader",
     "StreamResponse",
     "SystemRoute",
@@ -315,6 +322,7 @@ __all__ = [
     "route",
     "run_app",
     "serve",
+    "static",
     "trusted_proxies",
     "view",
 ]

@@ -1,10 +1,15 @@
 """The seam between a connection and the bytes of its peer."""
 
+import os
 import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from enum import Enum
 from typing import Any, Protocol, TypeVarTuple, Unpack
+
+from anyio import to_thread
+
+from structweb._server.transport.disk import read_cached
 
 
 class Inbound(Enum):
@@ -75,6 +80,21 @@ class Transport(ABC):
 
         What is left then goes out by itself, so the end of a response needs no wait beyond this one.
         """
+
+    async def sendfile(self, fd: int, offset: int, count: int, *, piece: int) -> int:
+        """Send the next bytes of a file, at most `count`, behind all that was written; return how many.
+
+        0 means that the file has ended.  Waits while the peer is slow; does not hold more than `piece` bytes in memory.
+        What is not in the system's memory is better warmed up before: the kernel would wait for the disk in the loop.  Cancelled, it may have sent a part: abort the transport then.
+        Raises ConnectionError when the peer is gone, OSError for a file that cannot be read.
+        """
+        data = read_cached(fd, min(count, piece), offset)
+        if data is None:
+            data = await to_thread.run_sync(os.pread, fd, min(count, piece), offset)
+        if data:
+            self.write(data)
+            await self.drain()
+        return len(data)
 
     @abstractmethod
     def unsent(self) -> int:

@@ -231,6 +231,9 @@ class TlsLayer(PushTransport):
             return  # TLS broke: the reading side has told
         self._put(data)
 
+    # Through TLS, the bytes of a file have to be read: the loop of the base class.
+    sendfile = Transport.sendfile
+
     async def send_eof(self) -> None:
         """Say farewell, then send a FIN."""
         self._say_farewell()

@@ -1,10 +1,12 @@
 """A transport over a socket whose loop tells when it is ready, and reads and writes nothing itself."""
 
+import os
 import socket
 from typing import Any
 
 from structweb._server.config import ServerConfig
 from structweb._server.transport.base import Inbound
+from structweb._server.transport.disk import HAS_SENDFILE, cannot_sendfile
 from structweb._server.transport.pull import READ_SIZE
 from structweb._server.transport.push import Loop, PushTransport, TlsLayer, Waiter, wake
 from structweb._server.transport.sockets import close_socket
@@ -132,8 +134,8 @@ class SelectorTransport(PushTransport):
         self._let_close()
 
     def _let_close(self) -> None:
-        for closer in self._closers:
-            wake(closer)
+        for waiter in self._closers:
+            wake(waiter)
 
     async def drain(self) -> None:
         """Wait until little is unsent.  Raises ConnectionError when the peer is gone."""
@@ -142,6 +144,42 @@ class SelectorTransport(PushTransport):
             raise ConnectionAbortedError("cannot send: this side has closed the connection")
         if self._failure is not None:
             raise ConnectionResetError("cannot send: the peer is gone") from self._failure
+
+    async def sendfile(self, fd: int, offset: int, count: int, *, piece: int) -> int:
+        """Send the next bytes of a file, as the base class has it; the kernel takes them from the file itself."""
+        if not HAS_SENDFILE:
+            return await super().sendfile(fd, offset, count, piece=piece)
+        while True:
+            await self._until_all_is_sent()
+            await self.drain()
+            try:
+                sent = os.sendfile(self._fd, fd, offset, count)
+            except (BlockingIOError, InterruptedError):
+                self._await_room()
+            except ConnectionError as exc:
+                self._break(exc)
+            except OSError as exc:
+                if not cannot_sendfile(exc):
+                    raise
+                return await super().sendfile(fd, offset, count, piece=piece)
+            else:
+                if 0 < sent < count:
+                    self._await_room()  # so the next call need not ask in vain
+                return sent
+
+    def _await_room(self) -> None:
+        """Do as if something was unsent: the loop then tells when the socket takes more, and an abort resets it."""
+        self._unsent = bytearray()
+        self._loop.add_writer(self._fd, self._writable)
+
+    async def _until_all_is_sent(self) -> None:
+        while self._unsent is not None:
+            closer = self._loop.create_future()
+            self._closers.append(closer)
+            try:
+                await closer
+            finally:
+                self._closers.remove(closer)
 
     def unsent(self) -> int:
         """Return how many written bytes the kernel has not taken."""
@@ -169,11 +207,9 @@ class SelectorTransport(PushTransport):
         """Wait until the kernel has everything, then close."""
         self._mute = True
         try:
-            while self._unsent is not None:
+            if self._unsent is not None:
                 self._end_reading()
-                closer = self._loop.create_future()
-                self._closers.append(closer)
-                await closer
+                await self._until_all_is_sent()
         finally:
             self.abort()
 

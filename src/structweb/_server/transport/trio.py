@@ -4,6 +4,7 @@ The socket is read when trio says that it is readable, never before: one pass th
 request, and every connection gets its turn.  Writing tries the kernel at once, and waits only for what is left.
 """
 
+import os
 import socket
 import ssl
 from typing import Any
@@ -11,7 +12,8 @@ from typing import Any
 import trio
 
 from structweb._server.config import ServerConfig
-from structweb._server.transport.base import Inbound, TaskStarter, tls_info
+from structweb._server.transport.base import Inbound, TaskStarter, Transport, tls_info
+from structweb._server.transport.disk import HAS_SENDFILE, cannot_sendfile
 from structweb._server.transport.pull import READ_SIZE, PullTransport
 from structweb._server.transport.sockets import close_socket
 from structweb._server.transport.tls import TlsCodec, handshake
@@ -95,6 +97,27 @@ class TrioTransport(PullTransport):
             self._write_failure = exc
         self._unsent = None
         self.congested = False
+
+    async def sendfile(self, fd: int, offset: int, count: int, *, piece: int) -> int:
+        """Send the next bytes of a file, as the base class has it; the kernel takes them from the file itself."""
+        if not HAS_SENDFILE:
+            return await super().sendfile(fd, offset, count, piece=piece)
+        while True:
+            await self.drain()
+            try:
+                sent = os.sendfile(self._sock.fileno(), fd, offset, count)
+            except BlockingIOError:
+                self._unsent = []  # as if something was unsent: `drain` waits until the socket takes more
+            except ConnectionError as exc:
+                self._write_failure = exc
+            except OSError as exc:
+                if not cannot_sendfile(exc):
+                    raise
+                return await super().sendfile(fd, offset, count, piece=piece)
+            else:
+                if 0 < sent < count:
+                    self._unsent = []  # the same, so that the next call need not ask in vain
+                return sent
 
     def unsent(self) -> int:
         """Return how many written bytes the kernel has not taken."""
@@ -194,6 +217,9 @@ class TrioTlsTransport(TrioTransport):
             self._write_failure = exc
         else:
             super().write(data)
+
+    # The bytes of a file have to be read, and encrypted: the loop of the base class.
+    sendfile = Transport.sendfile
 
     async def send_eof(self) -> None:
         """Say farewell and send a FIN."""
