@@ -23,7 +23,7 @@ from structweb._web.file_payload import (
 from structweb._web.formdata import FormData
 from structweb._web.keys import ChainMapProxy
 from structweb._web.multipart import MultipartReader
-from structweb._web.multipart_writer import BodyPartReaderPayload, MultipartWriter
+from structweb._web.multipart_writer import BodyPartReaderPayload, MultipartPayloadWriter, MultipartWriter
 from structweb._web.part import BodyPartReader
 from structweb._web.payload import (
     PAYLOAD_REGISTRY,
@@ -63,6 +63,7 @@ __all__ = [
     "JsonBytesPayload",
     "JsonPayload",
     "LineTooLong",
+    "MultipartPayloadWriter",
     "MultipartReader",
     "MultipartWriter",
     "Order",

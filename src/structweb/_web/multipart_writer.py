@@ -59,24 +59,35 @@ class BodyPartReaderPayload(Payload):
                 await writer.write(piece)
 
 
-class _EncodedWriter:
-    """Compresses what is written, and encodes that for the transfer."""
+class MultipartPayloadWriter:
+    """Compresses what is written, and encodes that for the transfer, once that is enabled; passes it on otherwise."""
 
-    def __init__(self, writer: PayloadWriter, encoding: str, transfer_encoding: str) -> None:
+    def __init__(self, writer: PayloadWriter) -> None:
         self._writer = writer
-        self._stream = deflater(encoding) if encoding else None
-        self._transfer_encoding = transfer_encoding
+        self._stream: Any = None  # Any: the type of zlib.compressobj() has no public name
+        self._transfer_encoding = ""
         self._held = b""
 
-    async def write(self, data: Bytes, /) -> None:
-        data = bytes(data)
+    def enable_encoding(self, encoding: str) -> None:
+        """Encode in ``base64`` or ``quoted-printable``."""
+        self._transfer_encoding = encoding
+
+    def enable_compression(self, encoding: str = "deflate") -> None:
+        """Compress with ``gzip`` or ``deflate``."""
+        self._stream = deflater(encoding)
+
+    async def write(self, chunk: Bytes, /) -> None:
+        """Take a piece of the part."""
+        data = bytes(chunk)
         await self._send(data if self._stream is None else self._stream.compress(data))
 
-    async def finish(self) -> None:
+    async def write_eof(self) -> None:
+        """Write what was held back.  Does not end what it writes to."""
         if self._stream is not None:
             await self._send(self._stream.flush())
         if self._held:
             await self._writer.write(transfer_encode(self._held, "base64"))
+            self._held = b""
 
     async def _send(self, data: bytes) -> None:
         encoding = self._transfer_encoding
@@ -226,9 +237,12 @@ class MultipartWriter(Payload):
         for part, encoding, transfer_encoding in self._parts:
             await writer.write(self._head_of(part))
             if encoding or transfer_encoding:
-                encoded = _EncodedWriter(writer, encoding, transfer_encoding)
+                encoded = MultipartPayloadWriter(writer)
+                if encoding:
+                    encoded.enable_compression(encoding)
+                encoded.enable_encoding(transfer_encoding)
                 await part.write(encoded)
-                await encoded.finish()
+                await encoded.write_eof()
             else:
                 await part.write(writer)
             await writer.write(b"\r\n")

@@ -6,10 +6,12 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 _TCHAR: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]"
-_TYPE: Final = re.compile(rf"[ \t]*+({_TCHAR}++)[ \t]*+(?=;|\Z)")
+_TYPE: Final = re.compile(rf"[ \t]*({_TCHAR}+)[ \t]*(?=;|\Z)")
 # A quoted string comes first: it may hold semicolons.  What is quoted wrongly is taken up to the next semicolon.
-_PARAMETER: Final = re.compile(r';(?:([^=;]*+)=[ \t]*+("(?:[^"\\]|\\.)*+"[ \t]*+(?=;|\Z)|[^;]*+)|([^;]*+))', re.DOTALL)
-_IS_TOKEN: Final = re.compile(rf"{_TCHAR}++")
+_PARAMETER: Final = re.compile(
+    r';(?:([^=;]*+)=[ \t]*+("[^"\\]*+(?:\\.[^"\\]*+)*"[ \t]*+(?=;|\Z)|[^;]*+)|([^;]*+))', re.DOTALL
+)
+_IS_TOKEN: Final = re.compile(rf"{_TCHAR}+")
 _ESCAPED: Final = re.compile(r"\\([\x00-\x7f])")
 _SECTION: Final = re.compile(r"(.+)\*(0|[1-9][0-9]{0,3})(\*?)")
 

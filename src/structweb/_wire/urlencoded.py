@@ -5,7 +5,7 @@ from io import StringIO
 from typing import Final
 
 _PAIR: Final = re.compile(r"[^&]+")
-_ESCAPES: Final = re.compile(r"(?:%[0-9A-Fa-f]{2})++")
+_ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]{2}")
 
 
 class TooManyFieldsError(ValueError):
@@ -34,10 +34,15 @@ def _unquote(text: str, charset: str) -> str:
     if "%" not in text:
         return text
     plain = StringIO()
+    octets = bytearray()  # of escapes that follow each other: together they may be one letter
     position = 0
-    for match in _ESCAPES.finditer(text):
-        plain.write(text[position : match.start()])
-        plain.write(bytes.fromhex(match[0].replace("%", "")).decode(charset, "replace"))
+    for match in _ESCAPE.finditer(text):
+        if match.start() > position:
+            plain.write(octets.decode(charset, "replace"))
+            octets.clear()
+            plain.write(text[position : match.start()])
+        octets.append(int(match[0][1:], 16))
         position = match.end()
+    plain.write(octets.decode(charset, "replace"))
     plain.write(text[position:])
     return plain.getvalue()
