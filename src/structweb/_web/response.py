@@ -254,6 +254,8 @@ class Response(StreamResponse):
                 await self._start(exchange)
                 await self.write_eof()
                 return
+            if self._compressed is not None and self._compressed_from is self._body:
+                body = self._compressed
         else:
             self._exchange = exchange
             if self._keep_alive is False:
@@ -281,7 +283,7 @@ class Response(StreamResponse):
         body = self._body
         if self._chunked or isinstance(body, Payload):
             return None
-        return self._plain_body(body) if self._compression else b"" if body is None else body
+        return b"" if body is None else body
 
     def _plain_body(self, body: Bytes | None) -> Bytes:
         """Return the bytes to send: compressed, unless `body` is not what was compressed."""
