@@ -96,4 +96,6 @@ def test_connections_that_come_and_go_leave_nothing(server):
         blocks.append(int(server.ask("/blocks").rpartition(b"\n")[2]))
         sizes.append(server.memory())
     assert blocks[-1] - blocks[1] < 200, blocks  # an object that each connection left would be 600
-    assert sizes[-1] - sizes[1] < COST, sizes  # connections of 8 KB would be ten times that
+    # The exact measure is the one above.  What the allocator holds depends on how many came at once: up to half of one
+    # round's connections (8 KB each) is its affair, and three rounds that stayed would be six times that.
+    assert sizes[-1] - sizes[1] < 200 * 4096, sizes
