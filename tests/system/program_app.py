@@ -1,6 +1,8 @@
 """The application of the processes that these tests start: ``structweb serve tests.system.program_app:make_app``."""
 
+import gc
 import hashlib
+import sys
 from pathlib import Path
 
 import anyio
@@ -21,6 +23,12 @@ DOORS = web.AppKey("DOORS", Doors)
 
 async def ping(request: web.Request) -> web.Response:
     return web.Response(text=f"{request.app[DOORS].waiting} waiting")
+
+
+async def blocks(request: web.Request) -> web.Response:
+    """Tell how many pieces of memory the interpreter has given out, once all garbage is collected."""
+    gc.collect()
+    return web.Response(text=str(sys.getallocatedblocks()))
 
 
 async def release(request: web.Request) -> web.Response:
@@ -83,6 +91,7 @@ def make_app(argv: list[str]) -> web.Application:
     app.add_routes(
         [
             web.get("/ping", ping),
+            web.get("/blocks", blocks),
             web.get("/release", release),
             web.get("/wait", wait),
             web.get("/number/{number}", number),
