@@ -13,8 +13,10 @@ from tests.system.process import BACKENDS, PATIENCE, Server, get, read_all, read
 #: Seconds past its shutdown timeout in which a server has to end, the end of its interpreter included.
 LEEWAY = 0.3
 TIMEOUT = 0.5
+#: Seconds that count as at once, against a patience of 60; a busy machine takes some of them to end an interpreter.
+AT_ONCE = 1.0
 #: The machine may be busy with other things for longer than that: the best of so many attempts counts.
-ATTEMPTS = 3
+ATTEMPTS = 5
 
 
 @pytest.fixture(params=BACKENDS)
@@ -99,7 +101,7 @@ def test_nobody_waits_for_quiet_clients(backend, tmp_path):
         assert (tmp_path / "cleaned").exists()
         return took
 
-    best_of(attempt, LEEWAY)
+    best_of(attempt, AT_ONCE)
 
 
 def test_a_request_under_way_is_finished(backend, tmp_path):
@@ -144,4 +146,4 @@ def test_a_second_signal_ends_it_at_once(backend, tmp_path, hangs):
         assert not (tmp_path / "cleaned").exists()  # it awaits something: clean-up has no time any more
         return took
 
-    best_of(attempt, LEEWAY)
+    best_of(attempt, AT_ONCE)
