@@ -164,8 +164,15 @@ def _run(main: Callable[[], Awaitable[None]], backend: str, backend_options: Map
             return exc
         return None
 
+    guarded = serve_until_exit
+    if backend == "trio":
+        # Trio raises KeyboardInterrupt between any two instructions, of set-up and clean-up too.  Guarded, the main task
+        # gets it where it waits, as asyncio's does.
+        from trio.lowlevel import enable_ki_protection  # imported when it is used: it takes its time
+
+        guarded = enable_ki_protection(serve_until_exit)
     try:
-        error = anyio.run(serve_until_exit, backend=backend, backend_options=dict(backend_options or {}))
+        error = anyio.run(guarded, backend=backend, backend_options=dict(backend_options or {}))
         if error is not None:
             raise error
     except (GracefulExit, KeyboardInterrupt):

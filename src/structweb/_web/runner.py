@@ -69,6 +69,7 @@ class BaseRunner(ABC):
         self._shelter = anyio.CancelScope()
         # Around the code between set-up and clean-up.
         self._body = anyio.CancelScope()
+        self._relayed = False
         self._interrupted = False
         self._misnested = False
 
@@ -143,6 +144,8 @@ class BaseRunner(ABC):
                 raise GracefulExit from None
             raise
         self._state = State.RUNNING
+        if self._relayed:
+            self._interrupt()
         return self
 
     async def __aexit__(
@@ -156,7 +159,7 @@ class BaseRunner(ABC):
         stack = self._stack
         sentries = await stack.enter_async_context(_Aside(anyio.create_task_group()))
         stack.callback(sentries.cancel_scope.cancel)
-        sentries.start_soon(self._relay_cancellation)
+        await sentries.start(self._relay_cancellation)
         if self._handle_signals:
             await sentries.start(open_signals, self._end_gracefully, self._end_at_once)
         stack.enter_context(self._shelter)
@@ -169,15 +172,19 @@ class BaseRunner(ABC):
         stack.push_async_callback(self._drain, server)
         self._body.__enter__()
 
-    async def _relay_cancellation(self) -> None:
+    async def _relay_cancellation(self, *, task_status: TaskStatus[None]) -> None:
         """Wait outside the shelter for a cancellation of the task, and let it reach the body."""
         try:
+            task_status.started()
             await anyio.sleep_forever()
-        except anyio.get_cancelled_exc_class():
+        finally:  # by cancellation; or by a KeyboardInterrupt, which trio raises in whatever task is running
+            self._relayed = True
             if self._state is State.RUNNING:
-                self._interrupted = True
-                self._body.cancel("cancelled from outside")
-            raise
+                self._interrupt()
+
+    def _interrupt(self) -> None:
+        self._interrupted = True
+        self._body.cancel("cancelled from outside")
 
     async def _close(self, exc: BaseException | None) -> bool:
         """Leave everything in reverse; tell whether `exc` ends here."""
