@@ -7,7 +7,7 @@ from structweb._wire.limits import Phase
 
 if TYPE_CHECKING:
     from structweb._server.connection import Connection
-    from structweb._server.exchange import Exchange
+    from structweb._server.incoming import Incoming
 
 # The handler has ended: what is read now is read by the connection.
 _OVER: Final = frozenset({Phase.LINGER, Phase.CLOSED})
@@ -18,11 +18,11 @@ PIECES_IN_A_ROW: Final = 64
 class Body:
     """The bytes behind a request head, in order, without their framing."""
 
-    __slots__ = ("_connection", "_exchange")
+    __slots__ = ("_connection", "_incoming")
 
-    def __init__(self, connection: "Connection", exchange: "Exchange") -> None:
+    def __init__(self, connection: "Connection", incoming: "Incoming") -> None:
         self._connection = connection
-        self._exchange = exchange
+        self._incoming = incoming
 
     @property
     def done(self) -> bool:
@@ -57,14 +57,14 @@ class Body:
             while (data := wire.next_data()) is None:
                 await connection.read_body()
         except Refusal:
-            self._exchange.keep_alive = False
+            self._incoming.keep_alive = False
             raise
         return data
 
     def _check(self) -> None:
         connection = self._connection
-        if connection.exchange is not self._exchange or connection.phase in _OVER:
-            raise RuntimeError(f"cannot receive: {self._exchange.head!r} is over")
+        if connection.exchange is not self._incoming or connection.phase in _OVER:
+            raise RuntimeError(f"cannot receive: {self._incoming.head!r} is over")
 
     def receive_nowait(self) -> bytes | None:
         """Return the next bytes that have already arrived, b"" at the end, None when there are none yet."""
@@ -72,5 +72,5 @@ class Body:
         try:
             return self._connection.wire.next_data()
         except Refusal:
-            self._exchange.keep_alive = False
+            self._incoming.keep_alive = False
             raise

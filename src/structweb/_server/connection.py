@@ -9,9 +9,9 @@ import anyio
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
-from structweb._server.body import PIECES_IN_A_ROW
+from structweb._server import patience
+from structweb._server.closing import close, drop_body, part
 from structweb._server.config import ServerConfig
-from structweb._server.crew import Crew
 from structweb._server.departures import ClientConnectionResetError
 from structweb._server.exchange import Exchange, ExchangeHandler, Stage
 from structweb._server.isolation import run_isolated
@@ -41,41 +41,6 @@ class Owner(Protocol):
     tasks: TaskGroup
 
 
-Opener = Callable[[Crew], Awaitable[Transport]]
-
-
-async def serve_connection(opener: Opener, server: Owner) -> None:
-    """Open a transport and serve its peer to the end; everything that it starts ends with it.
-
-    A peer that cannot be served (a failed TLS handshake, a reset) is a debug record.  What else a handler lets
-    out is raised: the firewall around the connection logs it.
-    """
-    with anyio.CancelScope() as scope:
-        crew = Crew(server.tasks, scope)
-        connection = Connection(server, scope)
-        server.connections.add(connection)
-        try:
-            try:
-                connection.transport = await opener(crew)
-            except (OSError, TimeoutError) as exc:
-                logger.debug("Connection could not be opened: %r", exc)
-                return
-            await connection.run()
-        except ConnectionError as exc:
-            if connection.phase is Phase.HANDLER and not connection.gone:
-                raise  # the handler's own trouble with a peer of its own
-            logger.debug("Connection lost, %r (%s)", exc, connection.describe())
-        except Exception as exc:
-            exc.add_note(f"Connection: {connection.describe()}")  # the firewall no longer sees the connection
-            raise
-        finally:
-            server.connections.discard(connection)
-            connection.abort()
-            connection.phase = Phase.CLOSED
-            if crew.needed:
-                await crew.dismiss()
-
-
 class Connection:
     """The server's side of one connection, in one task.
 
@@ -83,9 +48,6 @@ class Connection:
     """
 
     __slots__ = (
-        "_sending",
-        "_unsent",
-        "_work",
         "body_scope",
         "config",
         "deadline",
@@ -97,10 +59,13 @@ class Connection:
         "reusable",
         "scope",
         "send_lock",
+        "sending",
         "server",
         "transport",
+        "unsent",
         "watching",
         "wire",
+        "work",
     )
 
     #: Where it stands; whoever sets it sets `deadline` to None, too.
@@ -114,6 +79,12 @@ class Connection:
     gone: bool
     #: Body pieces taken since the last wait.
     pieces: int
+    #: Whether something waits for the peer to take bytes.
+    sending: bool
+    #: What the peer had not taken at the last sweep.
+    unsent: int
+    #: The phase behind a wait: HANDLER, UPGRADED, or at the end LINGER.
+    work: Phase
     #: Why the connection was cancelled, for logs; "" while it was not.
     reason: str
 
@@ -133,10 +104,9 @@ class Connection:
         self.body_scope: anyio.CancelScope | None = None
         self.send_lock: anyio.Lock | None = None
         self.pieces = 0
-        self._sending = False
-        self._unsent = 0
-        #: The phase behind a wait: HANDLER, UPGRADED, or at the end LINGER.
-        self._work = Phase.HANDLER
+        self.sending = False
+        self.unsent = 0
+        self.work = Phase.HANDLER
 
     async def run(self) -> None:  # noqa: C901 - the hot path: one straight loop costs less than it would in pieces
         """Serve exchanges, one after the other, until either side ends the connection."""
@@ -174,7 +144,7 @@ class Connection:
             if exchange.stage is not Stage.FINISHED or self.body_scope is not None:
                 self.abort()  # a truncated response, or a task that the handler left behind in the middle of its body
                 return
-            if not wire.body_done and not await self._drop_body():
+            if not wire.body_done and not await drop_body(self):
                 break
             if not exchange.keep_alive:
                 break
@@ -187,7 +157,7 @@ class Connection:
                 await checkpoint()
         if refusal is not None:
             await self._refuse(refusal, fresh=fresh)
-        await self._close()
+        await part(self)
 
     # -- what an exchange asks for ---------------------------------------------------------------------------------
 
@@ -206,7 +176,7 @@ class Connection:
         finally:
             self.body_scope = None
             self.pieces = 0
-            self._work_on()
+            self.work_on()
         if scope.cancelled_caught:
             raise Refusal(408, f"No body bytes arrived for {self.config.timeouts.body} seconds")
         if data:
@@ -232,7 +202,7 @@ class Connection:
         if self.send_lock is None:
             self.send_lock = anyio.Lock()
         async with self.send_lock:
-            self._sending = True
+            self.sending = True
             self.phase, self.deadline = Phase.SEND, None
             try:
                 return await step()
@@ -243,18 +213,18 @@ class Connection:
                 self.abort()
                 raise
             finally:
-                self._sending = False
-                self._work_on()
+                self.sending = False
+                self.work_on()
 
     async def give_way(self) -> None:
         """Let other tasks have their turn."""
         self.pieces = 0
         await checkpoint()
 
-    def _work_on(self) -> None:
+    def work_on(self) -> None:
         """Enter the phase of what goes on behind a wait: a handler may read in one task and write in another."""
-        waiting = Phase.BODY if self.body_scope is not None else Phase.SEND if self._sending else None
-        self.phase, self.deadline = waiting or self._work, None
+        waiting = Phase.BODY if self.body_scope is not None else Phase.SEND if self.sending else None
+        self.phase, self.deadline = waiting or self.work, None
 
     async def _flush(self) -> None:
         try:
@@ -265,18 +235,12 @@ class Connection:
 
     async def close(self) -> None:
         """Send what is unsent, at most `Timeouts.send` without progress, and close."""
-        self._sending = True
-        self.phase, self.deadline = Phase.SEND, None
-        try:
-            await self.transport.aclose()
-        finally:
-            self._sending = False
-            self._work_on()
+        await close(self)
 
     def hand_over(self) -> UpgradedStream:
         """Give the connection away as a byte stream; HTTP is over."""
-        self._work = Phase.UPGRADED
-        self._work_on()
+        self.work = Phase.UPGRADED
+        self.work_on()
         if self.watching:
             self.unwatch()
         self.watching = True  # whoever owns the stream reads it, and sees the departure himself
@@ -306,28 +270,7 @@ class Connection:
 
     def sweep(self, now: float) -> None:
         """Work out the deadline of a new phase, or end a phase that has lasted too long."""
-        if self.phase in (Phase.SEND, Phase.LINGER):
-            unsent = self.transport.unsent()
-            if unsent and unsent != self._unsent:
-                self.deadline = None  # the peer takes its response
-            self._unsent = unsent
-        if self.deadline is None:
-            if self.phase is Phase.IDLE:
-                self.wire.rest()  # a connection that falls idle keeps nothing that it can make again
-            patience = self.config.timeouts.patience(self.phase)
-            self.deadline = float("inf") if patience is None else now + patience
-        elif now >= self.deadline:
-            self._expire()
-
-    def _expire(self) -> None:
-        match self.phase:
-            case Phase.BODY if self.body_scope is not None:
-                self.body_scope.cancel()
-            case Phase.SEND | Phase.LINGER:
-                logger.debug("Peer stalled, connection aborted (%s)", self.describe())
-                self.abort()
-            case _:
-                self.cancel(f"{self.phase.value} timeout")
+        patience.check(self, now)
 
     def shut(self) -> None:
         """Let the exchange under way be the last one; end a connection without one at once."""
@@ -363,38 +306,3 @@ class Connection:
         await run_isolated(self.server.handler(exchange), copy_context(), self)
         if self.watching:
             self.unwatch()
-
-    async def _drop_body(self) -> bool:
-        """Read and drop the rest of the request, at most `Timeouts.linger`; tell whether its end was reached."""
-        self.phase, self.deadline = Phase.LINGER, None
-        exchange, wire = self.exchange, self.wire
-        if exchange is None or not exchange.keep_alive or not self.config.timeouts.linger:
-            return False
-        try:
-            while True:
-                data = wire.next_data()
-                if data is None:
-                    received = await self.transport.receive()
-                    if not received:
-                        return False
-                    wire.feed(received)
-                elif not data:
-                    return True
-                self.pieces += 1
-                if self.pieces >= PIECES_IN_A_ROW:
-                    await self.give_way()
-        except Refusal:
-            return False
-
-    async def _close(self) -> None:
-        """Close so that the peer can still read the response: closing over unread bytes would reset it away."""
-        self._work = Phase.LINGER
-        self._work_on()
-        wire, transport = self.wire, self.transport
-        # A shutdown does not wait for a peer that pipelines: its response is complete.
-        more = not wire.body_done or (wire.buffered and not self.server.closing)
-        if self.exchange is not None and more and self.config.timeouts.linger:
-            await transport.send_eof()
-            while await transport.receive():
-                pass
-        await self.close()

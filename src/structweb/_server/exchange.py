@@ -1,16 +1,14 @@
 """One request and its response, as the floor above sees a connection."""
 
 import logging
-import os
 from collections.abc import Callable, Coroutine
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
-from anyio import to_thread
 
-from structweb._server.body import Body
 from structweb._server.departures import ClientConnectionResetError
+from structweb._server.incoming import Incoming
 from structweb._server.sendfile import FileSender
 from structweb._server.stamp import missing_stamp
 from structweb._server.stamp import stamp as date_and_server
@@ -31,9 +29,7 @@ from structweb._wire.reply import (
 )
 
 if TYPE_CHECKING:
-    from structweb._server.config import ServerConfig
     from structweb._server.connection import Connection
-    from structweb._server.transport.base import Transport
 
 logger = logging.getLogger("structweb.server")
 
@@ -61,7 +57,7 @@ class Stage(Enum):
     FINISHED = "finished"
 
 
-class Exchange:
+class Exchange(Incoming):
     """A request head, the body behind it, and the one response to it.
 
     The floor above sends exactly one response: `respond` for a complete one, or `start`, `write` and `finish`,
@@ -70,30 +66,17 @@ class Exchange:
     """
 
     __slots__ = (
-        "_connection",
         "_framing",
         "_since_yield",
         "_status",
         "_unwritten",
         "bytes_sent",
         "continued",
-        "disconnect",
-        "head",
-        "keep_alive",
-        "refusal",
         "stage",
     )
 
-    #: The request; `Head("UNKNOWN", "/", HttpVersion10, ...)` when `refusal` is set.
-    head: Head
-    #: Set for bytes that are no acceptable request: answer with its status and message.
-    refusal: Refusal | None
-    #: "cancel" or "finish": what the client's departure means for the handler.  Read when it happens.
-    disconnect: str
     #: Whether 100 Continue was sent.
     continued: bool
-    #: False when the connection closes after this response; may be set until the response starts.
-    keep_alive: bool
     #: Bytes of the response handed to the transport, head and framing included.
     bytes_sent: int
     stage: Stage
@@ -120,32 +103,6 @@ class Exchange:
         return exchange
 
     @property
-    def config(self) -> "ServerConfig":
-        """The server's settings."""
-        return self._connection.config
-
-    @property
-    def transport(self) -> "Transport":
-        """The connection's transport, to ask it for extra info; reading and writing go through the exchange."""
-        return self._connection.transport
-
-    @property
-    def cancel_scope(self) -> anyio.CancelScope:
-        """The connection's cancel scope: cancelling it ends the handler and the connection."""
-        return self._connection.scope
-
-    @property
-    def body(self) -> Body:
-        """The request body."""
-        return Body(self._connection, self)
-
-    @property
-    def has_body(self) -> bool:
-        """Whether the head announced a body (of more than zero bytes)."""
-        block = self.head.block
-        return block.chunked or bool(block.content_length)
-
-    @property
     def started(self) -> bool:
         """Whether the head of the response has been written."""
         return self.stage is not Stage.OPEN
@@ -159,11 +116,6 @@ class Exchange:
     def finished(self) -> bool:
         """Whether the response is complete."""
         return self.stage is Stage.FINISHED
-
-    @property
-    def peer_gone(self) -> bool:
-        """Whether the peer is known to have left."""
-        return self._connection.gone
 
     @property
     def status(self) -> int:
@@ -303,17 +255,20 @@ class Exchange:
             raise RuntimeError(f"cannot send a file: the response is {self.stage.value}, expected started")
         if self._framing is Framing.LENGTH and count > self._unwritten:
             raise ValueError(f"cannot send {count} bytes of a file: Content-Length leaves {self._unwritten}")
+        if self._framing is Framing.NONE:
+            return
         sender = FileSender(self._connection, file, piece)
-        while count and self._framing is not Framing.NONE:
-            if self._framing is Framing.CHUNKED or not in_kernel:
-                data = await to_thread.run_sync(os.pread, file, min(count, piece), offset)
-                await self.write(data)
-                sent = len(data)
-            else:
+        in_kernel = in_kernel and self._framing is not Framing.CHUNKED
+        while count:
+            if in_kernel:
                 sent = await sender.send(offset, count)
                 self.bytes_sent += sent
                 self._since_yield += sent
                 self._unwritten -= sent if self._framing is Framing.LENGTH else 0
+            else:
+                data = await sender.read(offset, count)
+                await self.write(data)
+                sent = len(data)
             if not sent:
                 return
             offset += sent

@@ -15,7 +15,7 @@ from anyio.abc import ByteStream, SocketAttribute, TaskGroup
 
 from structweb._server.accept import Listening
 from structweb._server.config import ServerConfig
-from structweb._server.connection import Connection, serve_connection
+from structweb._server.connection import Connection
 from structweb._server.crew import Crew
 from structweb._server.exchange import ExchangeHandler
 from structweb._server.firewall import contain, unwrapped
@@ -23,6 +23,7 @@ from structweb._server.listeners import Listener
 from structweb._server.log import server_logger
 from structweb._server.reaper import reap
 from structweb._server.report import ShutdownReport
+from structweb._server.service import serve_connection
 from structweb._server.transport import open_transport, wrap_stream
 from structweb._server.transport.base import Transport
 from structweb._server.transport.sockets import INHERITS, set_options

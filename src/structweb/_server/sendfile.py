@@ -1,7 +1,10 @@
 """Sending an open file over a connection, part by part."""
 
+import os
 from functools import partial
 from typing import TYPE_CHECKING
+
+from anyio import to_thread
 
 from structweb._server.departures import ClientConnectionResetError
 from structweb._server.transport.disk import warm_up
@@ -39,3 +42,7 @@ class FileSender:
         except ConnectionError as exc:
             connection.gone = True
             raise ClientConnectionResetError("cannot send: the peer is gone") from exc
+
+    async def read(self, offset: int, count: int) -> bytes:
+        """Return the next bytes, at most `count` and one piece; b"" at the end of the file."""
+        return await to_thread.run_sync(os.pread, self._file, min(count, self._piece), offset)

@@ -1,0 +1,60 @@
+"""The request's side of an exchange: what was asked, by whom, and the body behind it."""
+
+from typing import TYPE_CHECKING
+
+import anyio
+
+from structweb._server.body import Body
+from structweb._wire.events import Head, Refusal
+
+if TYPE_CHECKING:
+    from structweb._server.config import ServerConfig
+    from structweb._server.connection import Connection
+    from structweb._server.transport.base import Transport
+
+
+class Incoming:
+    """A request head, the connection that it came over, and what is known of its peer."""
+
+    __slots__ = ("_connection", "disconnect", "head", "keep_alive", "refusal")
+
+    _connection: "Connection"
+    #: The request; `Head("UNKNOWN", "/", HttpVersion10, ...)` when `refusal` is set.
+    head: Head
+    #: Set for bytes that are no acceptable request: answer with its status and message.
+    refusal: Refusal | None
+    #: "cancel" or "finish": what the client's departure means for the handler.  Read when it happens.
+    disconnect: str
+    #: False when the connection closes after this response; may be set until the response starts.
+    keep_alive: bool
+
+    @property
+    def config(self) -> "ServerConfig":
+        """The server's settings."""
+        return self._connection.config
+
+    @property
+    def transport(self) -> "Transport":
+        """The connection's transport, to ask it for extra info; reading and writing go through the exchange."""
+        return self._connection.transport
+
+    @property
+    def cancel_scope(self) -> anyio.CancelScope:
+        """The connection's cancel scope: cancelling it ends the handler and the connection."""
+        return self._connection.scope
+
+    @property
+    def body(self) -> Body:
+        """The request body."""
+        return Body(self._connection, self)
+
+    @property
+    def has_body(self) -> bool:
+        """Whether the head announced a body (of more than zero bytes)."""
+        block = self.head.block
+        return block.chunked or bool(block.content_length)
+
+    @property
+    def peer_gone(self) -> bool:
+        """Whether the peer is known to have left."""
+        return self._connection.gone
