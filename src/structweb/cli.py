@@ -70,6 +70,13 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--shutdown-timeout", metavar="S", type=_seconds, default=60.0, help="seconds for requests to finish at the end"
     )
+    add(
+        "--drain-delay",
+        metavar="S",
+        type=_seconds,
+        default=0.0,
+        help="seconds to go on serving after the signal, while probes for readiness see 503",
+    )
     add("--keepalive-timeout", metavar="S", type=_seconds, default=KEEPALIVE, help="seconds for idle connections")
     add(
         "--disconnect",
@@ -104,6 +111,7 @@ def _serve(parser: argparse.ArgumentParser, options: argparse.Namespace, rest: l
             port=options.port if tcp else None,
             path=options.path,
             shutdown_timeout=options.shutdown_timeout,
+            drain_delay=options.drain_delay,
             keepalive_timeout=options.keepalive_timeout,
             access_log_format=options.access_log_format,
             access_log=None if options.no_access_log else access_logger,

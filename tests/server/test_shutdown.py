@@ -1,5 +1,6 @@
 """Shutdown: in virtual time, so that what is bounded is shown to the hundredth."""
 
+import json
 import logging
 import math
 
@@ -10,7 +11,7 @@ from structweb._server.config import ServerConfig
 from structweb._server.exchange import Exchange
 from structweb._server.lifecycle import Engine
 from structweb._server.listeners import open_tcp
-from structweb._server.report import ShutdownReport
+from structweb._server.report import ConnectionRecord, ShutdownReport
 from structweb.testing import ClientEnd, memory_pipe
 
 pytestmark = pytest.mark.anyio
@@ -149,9 +150,10 @@ async def test_a_busy_exchange_finishes_says_so_and_is_the_last_one(connect):
     assert answer.count(b"HTTP/1.1 200 OK") == 1
     assert b"\r\nConnection: close\r\n" in answer
     assert answer.endswith(b"hello")
-    (name,) = report.finished
-    assert "192.0.2.1" in name
-    assert "GET /" in name
+    (record,) = report.finished
+    assert "192.0.2.1" in record.peer
+    assert (record.request, record.phase, record.route) == ("GET /", "handler", "")
+    assert record.waits_at.startswith(f"{__file__}:")
     assert report.seconds == pytest.approx(4.9)
     assert report.clean
 
@@ -296,7 +298,8 @@ async def test_a_handler_that_shields_itself_is_abandoned_by_name(connect, caplo
         report = await engine.shutdown(1)
         assert since(start) <= 1 + GRACE
         assert (report.finished, report.cancelled, len(report.abandoned)) == ((), (), 1)
-        assert "GET /" in report.abandoned[0]
+        assert report.abandoned[0].request == "GET /"
+        assert report.abandoned[0].waits_at.endswith("stubborn")
         assert "1 abandoned" in caplog.text
         assert not steps
     assert steps == ["done"]
@@ -470,10 +473,35 @@ async def test_in_a_cancelled_task_it_shields_itself_and_is_bounded(connect):
 
 
 def test_a_report_reads_as_a_paragraph():
-    report = ShutdownReport(finished=("a", "b"), cancelled=("c",), abandoned=("d",), idle=7, seconds=60.204)
-    assert str(report) == (
-        "Shut down in 60.20 s: 2 finished, 1 cancelled, 1 abandoned, 7 idle\n  cancelled: c\n  abandoned: d"
-    )
+    a, b = ConnectionRecord(peer="a", phase="send"), ConnectionRecord(peer="b", phase="body")
+    c = ConnectionRecord(
+        peer="c", phase="handler", request="GET /c", route="GET /{name}", seconds=61.04, waits_at="app.py:7 in get",
+        reason="server shutdown",
+    )  # fmt: skip
+    report = ShutdownReport(finished=(a, b), cancelled=(c,), lifted=(c,), abandoned=(b,), idle=7, seconds=60.204)
+    line = "peer c, handler, GET /c, route GET /{name}, for 61.0 s, at app.py:7 in get, server shutdown"
+    assert str(report).splitlines() == [
+        "Shut down in 60.20 s: 2 finished, 1 cancelled, 1 abandoned, 7 idle",
+        f"  cancelled: {line}",
+        f"  shield lifted: {line}",
+        "  abandoned: peer b, body",
+    ]
+
+
+def test_a_report_is_json_too():
+    record = ConnectionRecord(peer="a", phase="send")
+    told = json.loads(ShutdownReport(cancelled=(record,), seconds=1.5).to_json())
+    assert told == {
+        "clean": False,
+        "finished": [],
+        "cancelled": [
+            {"peer": "a", "phase": "send", "request": "", "route": "", "seconds": 0.0, "waits_at": "", "reason": ""}
+        ],
+        "lifted": [],
+        "abandoned": [],
+        "idle": 0,
+        "seconds": 1.5,
+    }
 
 
 async def test_a_clean_shutdown_is_logged_quietly(caplog):

@@ -348,7 +348,7 @@ app.on_startup.append(starting)
 app.on_shutdown.append(on_shutdown)
 web.run_app(
     app, host="127.0.0.1", port=0, shutdown_timeout=arguments["timeout"],
-    handle_signals=arguments.get("handle_signals", True), backend=arguments["backend"], backend_options=arguments.get("backend_options"),
+    drain_delay=arguments.get("drain_delay", 0), handle_signals=arguments.get("handle_signals", True), backend=arguments["backend"], backend_options=arguments.get("backend_options"),
 )
 print("returned", flush=True)
 """
@@ -433,6 +433,21 @@ def test_a_second_signal_ends_at_once(backend):
             assert program.line() == "handler cancelled"
             assert client.recv(100) == b""
         assert program.rest()[-1] == "returned"
+
+
+def test_a_drain_delay_goes_on_serving_until_a_second_signal(backend):
+    with Program(timeout=60, drain_delay=60, **backend) as program:
+        with visitor(program.address(), "/slow?seconds=0") as client:
+            assert program.line() == "handler entered"
+            received = b""
+            while not received.endswith(b"finished"):
+                received += client.recv(65536)
+            program.send_signal(signal.SIGTERM)
+            client.sendall(b"GET /slow?seconds=60 HTTP/1.1\r\nHost: test\r\n\r\n")
+            assert program.line() == "handler entered"
+            program.send_signal(signal.SIGTERM)
+            assert program.line() == "handler cancelled"
+        assert program.rest() == ["shutting down", "cleaning up", "returned"]
 
 
 def test_a_second_signal_cuts_a_clean_up_short(backend):

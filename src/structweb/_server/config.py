@@ -1,5 +1,6 @@
 """The one frozen value that carries a server's settings to every connection."""
 
+import math
 import re
 import sys
 from dataclasses import dataclass, field
@@ -26,12 +27,16 @@ class ServerConfig:
     half_close: str = "gone"
     #: The value of the Server header; None sends none.
     server_header: str | None = SERVER_SOFTWARE
+    #: Seconds that a shutdown lets shields (`request.atomic`) hold against its cancellation, before it lifts them.
+    shield_timeout: float = 10.0
     #: Sets SO_KEEPALIVE on TCP sockets.
     tcp_keepalive: bool = True
 
     def __post_init__(self) -> None:
         if self.disconnect not in ("cancel", "finish"):
             raise ValueError(f"disconnect must be 'cancel' or 'finish', got {self.disconnect!r}")
+        if not 0 <= self.shield_timeout < math.inf:
+            raise ValueError(f"shield_timeout must be a finite number of seconds from 0, got {self.shield_timeout!r}")
         if self.half_close not in ("gone", "serve"):
             raise ValueError(f"half_close must be 'gone' or 'serve', got {self.half_close!r}")
         if self.server_header is not None and not _VALUE.fullmatch(self.server_header):

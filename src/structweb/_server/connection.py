@@ -1,9 +1,9 @@
 """One connection: read a head, run the handler, see the response out, and again."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import copy_context
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
@@ -15,8 +15,12 @@ from structweb._server.config import ServerConfig
 from structweb._server.departures import ClientConnectionResetError
 from structweb._server.exchange import Exchange, ExchangeHandler, Stage
 from structweb._server.isolation import run_isolated
+from structweb._server.notice import ShutdownNotice
+from structweb._server.report import ConnectionRecord
+from structweb._server.shields import Shields
 from structweb._server.transport.base import Transport
 from structweb._server.upgrade import UpgradedStream
+from structweb._server.whereabouts import await_point
 from structweb._wire.events import Refusal
 from structweb._wire.http1 import Http1
 from structweb._wire.limits import Phase
@@ -39,6 +43,9 @@ class Owner(Protocol):
     requests_count: int
     #: Where the tasks of a connection run; the connection joins them.
     tasks: TaskGroup
+    #: The shields of handlers that are up.
+    shields: Shields
+    notice: ShutdownNotice
 
 
 class Connection:
@@ -50,9 +57,11 @@ class Connection:
     __slots__ = (
         "body_scope",
         "config",
+        "dated",
         "deadline",
         "exchange",
         "gone",
+        "handling",
         "phase",
         "pieces",
         "reason",
@@ -61,6 +70,7 @@ class Connection:
         "send_lock",
         "sending",
         "server",
+        "since",
         "transport",
         "unsent",
         "watching",
@@ -75,6 +85,11 @@ class Connection:
     transport: Transport
     #: The exchange under way.
     exchange: Exchange | None
+    #: What handles it, for reports.
+    handling: Coroutine[Any, Any, None] | None  # Any: what a backend's traps yield and take is its own affair
+    #: The exchange that the reaper saw last, and when it saw it first.
+    dated: Exchange | None
+    since: float
     #: Whether the peer is known to have left.
     gone: bool
     #: Body pieces taken since the last wait.
@@ -97,6 +112,8 @@ class Connection:
         self.phase = Phase.IDLE
         self.deadline = None
         self.exchange = None
+        self.handling = None
+        self.dated = None
         self.gone = False
         self.reason = ""
         self.watching: bool = False
@@ -138,7 +155,8 @@ class Connection:
             fresh = False
             self.exchange = exchange = Exchange(self, head)
             self.phase, self.deadline = Phase.HANDLER, None
-            await run_isolated(handler(exchange), base.copy(), self)
+            self.handling = handling = handler(exchange)
+            await run_isolated(handling, base.copy(), self)
             if self.watching:
                 self.unwatch()
             if exchange.stage is not Stage.FINISHED or self.body_scope is not None:
@@ -148,8 +166,8 @@ class Connection:
                 break
             if not exchange.keep_alive:
                 break
-            self.exchange = None
-            del exchange, head
+            self.exchange = self.handling = None
+            del exchange, head, handling
             phase = None if wire.next_cycle() else Phase.IDLE
             self.deadline = None
             in_a_row = (in_a_row + 1) % _FAIR_SHARE
@@ -297,12 +315,27 @@ class Connection:
         request = f", {self.exchange.head!r}" if self.exchange is not None else ""
         return f"peer {peer}, {self.phase.value}{request}"
 
+    def record(self, now: float) -> ConnectionRecord:
+        """Return the same for reports, with the age of the request and the line where its handler waits."""
+        transport = getattr(self, "transport", None)
+        exchange = self.exchange
+        return ConnectionRecord(
+            peer=str(transport.get_extra_info("peername")) if transport is not None else "",
+            phase=self.phase.value,
+            request="" if exchange is None else f"{exchange.head.method} {exchange.head.target}",
+            route="" if exchange is None or exchange.route is None else str(exchange.route),
+            seconds=0.0 if exchange is None or exchange is not self.dated else now - self.since,
+            waits_at=await_point(self.handling) or "",
+            reason=self.reason,
+        )
+
     # -- endings ---------------------------------------------------------------------------------------------------
 
     async def _refuse(self, refusal: Refusal, *, fresh: bool) -> None:
         refusal.foreign = refusal.foreign and fresh
         self.exchange = exchange = Exchange.refused(self, refusal)
         self.phase, self.deadline = Phase.HANDLER, None
-        await run_isolated(self.server.handler(exchange), copy_context(), self)
+        self.handling = handling = self.server.handler(exchange)
+        await run_isolated(handling, copy_context(), self)
         if self.watching:
             self.unwatch()

@@ -85,6 +85,7 @@ class Exchange(Incoming):
         self._connection = connection
         self.head = head
         self.refusal = None
+        self.route = None
         config = connection.config
         self.disconnect = config.disconnect
         self.keep_alive = head.keep_alive and connection.reusable

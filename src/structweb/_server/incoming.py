@@ -5,18 +5,20 @@ from typing import TYPE_CHECKING
 import anyio
 
 from structweb._server.body import Body
+from structweb._server.shields import Shield
 from structweb._wire.events import Head, Refusal
 
 if TYPE_CHECKING:
     from structweb._server.config import ServerConfig
     from structweb._server.connection import Connection
+    from structweb._server.notice import ShutdownNotice
     from structweb._server.transport.base import Transport
 
 
 class Incoming:
     """A request head, the connection that it came over, and what is known of its peer."""
 
-    __slots__ = ("_connection", "disconnect", "head", "keep_alive", "refusal")
+    __slots__ = ("_connection", "disconnect", "head", "keep_alive", "refusal", "route")
 
     _connection: "Connection"
     #: The request; `Head("UNKNOWN", "/", HttpVersion10, ...)` when `refusal` is set.
@@ -25,6 +27,8 @@ class Incoming:
     refusal: Refusal | None
     #: "cancel" or "finish": what the client's departure means for the handler.  Read when it happens.
     disconnect: str
+    #: What the floor above found to handle it, for reports: its `str`; None before.
+    route: object
     #: False when the connection closes after this response; may be set until the response starts.
     keep_alive: bool
 
@@ -53,6 +57,16 @@ class Incoming:
         """Whether the head announced a body (of more than zero bytes)."""
         block = self.head.block
         return block.chunked or bool(block.content_length)
+
+    @property
+    def notice(self) -> "ShutdownNotice":
+        """What tells of the server's shutdown."""
+        return self._connection.server.notice
+
+    def shield(self, seconds: float) -> Shield:
+        """Return a block, for ``async with``, that no cancellation reaches for so long."""
+        connection = self._connection
+        return Shield(connection.server.shields, connection, seconds)
 
     @property
     def peer_gone(self) -> bool:

@@ -1,6 +1,5 @@
 """The engine: owner of one server's listeners and connections, from entering to shutdown."""
 
-import math
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -21,25 +20,18 @@ from structweb._server.exchange import ExchangeHandler
 from structweb._server.firewall import contain, unwrapped
 from structweb._server.listeners import Listener
 from structweb._server.log import server_logger
+from structweb._server.notice import ShutdownNotice
 from structweb._server.reaper import reap
 from structweb._server.report import ShutdownReport
 from structweb._server.service import serve_connection
+from structweb._server.shields import Shields
+from structweb._server.shutdown import Guests
 from structweb._server.transport import open_transport, wrap_stream
 from structweb._server.transport.base import Transport
 from structweb._server.transport.sockets import INHERITS, set_options
-from structweb._wire.limits import Phase
 
-#: Seconds that cancelled handlers get for their clean-up before their sockets are aborted.
-CANCEL_GRACE: Final = 0.1
-#: Seconds for what waited on those sockets; who is still there afterwards is reported as abandoned.
-ABORT_GRACE: Final = 0.1
-#: Seconds that on_shutdown has at least, so that a shutdown without patience still says goodbye.
-FAREWELL: Final = 0.1
 # Seconds between two records about handlers that keep the engine from ending.
 _NAMING_INTERVAL: Final = 1.0
-
-# Without an exchange: nobody waits for these.
-_QUIET: Final = frozenset({Phase.IDLE, Phase.HEAD, Phase.CLOSED})
 
 
 class Stage(Enum):
@@ -73,37 +65,37 @@ class Engine:
     tasks: TaskGroup
     #: What the shutdown did, once it is over.
     report: ShutdownReport | None
+    #: The shields of handlers that are up.
+    shields: Shields
+    #: Given when the shutdown begins, if not earlier.
+    notice: ShutdownNotice
 
-    def __init__(self, handler: ExchangeHandler, config: ServerConfig) -> None:
+    def __init__(self, handler: ExchangeHandler, config: ServerConfig, *, notice: ShutdownNotice | None = None) -> None:
         self.handler = handler
         self.config = config
-        self.connections = set()
+        self.shields = Shields()
+        self.notice = notice or ShutdownNotice()
+        self._guests = Guests(self.shields)
+        self.connections = self._guests.connections
         self.closing = False
         self.requests_count = 0
         self.report = None
         self._stage = Stage.NEW
         self._host = 0
         self._listenings: list[Listening] = []
-        # Connection tasks, counted: the first thing a task does may be to wait for a handshake, and a task that has
-        # not run yet is nowhere else to be seen.
-        self._live = 0
-        self._struck: dict[Connection, str] = {}
         self._fatal: BaseException | None = None
 
     async def __aenter__(self) -> Self:
         if self._stage is not Stage.NEW:
             raise RuntimeError(f"an engine is entered once, but this one is {self._stage.value}")
         self._host = anyio.get_current_task().id
-        self._emptied = anyio.Event()
         self._shut = anyio.Event()
-        # Cancelled, the shutdown waits no longer; even when that happens before it starts.
-        self._patience = anyio.CancelScope()
         self._naming = anyio.CancelScope(shield=True)
         self._stack = AsyncExitStack()
         self._services: TaskGroup = await self._stack.enter_async_context(anyio.create_task_group())
         self._stack.callback(self._end_services)
         self.tasks = await self._stack.enter_async_context(anyio.create_task_group())
-        self._services.start_soon(reap, self.connections, name="structweb reaper")
+        self._services.start_soon(reap, self.connections, self.shields, name="structweb reaper")
         self._stage = Stage.OPEN
         return self
 
@@ -117,11 +109,12 @@ class Engine:
                 "cannot leave this engine: the task that entered it (or set the runner up) must leave it (clean it up)"
             )
         self._close_doors()
-        self._strike("server left")
-        self._abort()
+        self._guests.strike("server left")
+        self.shields.lift("the server was left")
+        self._guests.abort()
         self.tasks.cancel_scope.cancel()
         self._stage = Stage.LEFT
-        if self._live:
+        if self._guests.live:
             self._services.start_soon(self._name_the_stubborn, name="structweb farewell")
         failure: BaseException | None = None
         swallowed = None
@@ -167,7 +160,7 @@ class Engine:
         """Start the task of an accepted connection."""
         if not INHERITS:
             set_options(sock, self.config)
-        self._live += 1
+        self._guests.arrive()
         self.tasks.start_soon(self._serve_socket, sock, peer, ssl_context, name="structweb connection")
 
     async def _serve_socket(self, sock: socket.socket, peer: object, ssl_context: ssl.SSLContext | None) -> None:
@@ -186,9 +179,7 @@ class Engine:
         except BaseException as error:  # noqa: BLE001 - the firewall: contain() sorts them
             self._contain(error, f"peer {peer}")
         finally:
-            self._live -= 1
-            if not self._live:
-                self._emptied.set()
+            self._guests.depart()
 
     async def serve_stream(self, stream: ByteStream) -> None:
         """Serve one ready stream to its end; the engine closes it.  Once the engine shuts down: closes it at once.
@@ -202,7 +193,7 @@ class Engine:
             await anyio.aclose_forcefully(stream)
             return
         scope, done = anyio.CancelScope(), anyio.Event()
-        self._live += 1
+        self._guests.arrive()
         self.tasks.start_soon(self._serve_ready, stream, scope, done, name="structweb connection")
         try:
             await done.wait()
@@ -228,9 +219,7 @@ class Engine:
             self._contain(error, where)
         finally:
             done.set()
-            self._live -= 1
-            if not self._live:
-                self._emptied.set()
+            self._guests.depart()
 
     def _contain(self, error: BaseException, where: str) -> None:
         """Put a connection's failure on record; end the whole engine when it is meant for the program."""
@@ -248,8 +237,9 @@ class Engine:
         """Stop listening, let running exchanges finish for `timeout` seconds, end what is left; tell what was done.
 
         Idle connections end at once, and the last response of a busy one says `Connection: close`.  `on_shutdown`
-        runs first and within the same patience.  Takes `timeout` and 0.2 s at most, whatever peers do.  What still
-        runs then shields itself from cancellation: it is reported as abandoned, and leaving the engine waits for it.
+        runs first and within the same patience.  Takes `timeout` and 0.2 s at most, whatever peers do, and if shields
+        are up then, `ServerConfig.shield_timeout` more.  What still runs then shields itself without the engine's
+        knowledge: it is reported as abandoned, and leaving the engine waits for it.
         Shields itself from an outer cancellation.  A second call waits for the first one and returns its report.
         An error of `on_shutdown` is raised at the end.
         """
@@ -259,7 +249,14 @@ class Engine:
             if self._stage is Stage.OPEN:
                 self._stage = Stage.CLOSING
                 try:
-                    return await self._shut_down(timeout, on_shutdown)
+                    self._close_doors()
+                    for listening in self.listenings:
+                        await listening.stop()
+                    patience = self.config.shield_timeout
+                    self.report, failure = await self._guests.see_off(timeout, patience, on_shutdown)
+                    if failure is not None:
+                        raise failure
+                    return self.report
                 finally:
                     self._stage = Stage.CLOSED if self._stage is Stage.CLOSING else self._stage
                     self._shut.set()
@@ -273,83 +270,14 @@ class Engine:
         if self._stage in (Stage.NEW, Stage.LEFT):
             return
         self._close_doors()
-        self._patience.cancel()
-        self._strike("server in a hurry")
-        self._abort()
-
-    async def _shut_down(self, timeout: float, on_shutdown: Callable[[], Awaitable[object]] | None) -> ShutdownReport:
-        start = anyio.current_time()
-        self._close_doors()
-        for listening in self.listenings:
-            await listening.stop()
-        busy = {guest: guest.describe() for guest in self.connections if guest.phase not in _QUIET}
-        busy.update(self._struck)
-        idle = len(self.connections.difference(busy))
-        for guest in tuple(self.connections):
-            guest.shut()
-        failure = await self._let_finish(start, timeout, on_shutdown)
-        if self._live:
-            self._strike("server shutdown")
-            await self._emptied_within(CANCEL_GRACE)
-        if self._live:
-            self._abort()
-            await self._emptied_within(ABORT_GRACE)
-        self.report = report = ShutdownReport(
-            finished=tuple(name for guest, name in busy.items() if guest not in self._struck),
-            cancelled=tuple(name for guest, name in self._struck.items() if guest not in self.connections),
-            abandoned=tuple(guest.describe() for guest in self.connections),
-            idle=idle,
-            seconds=anyio.current_time() - start,
-        )
-        report.log()
-        if failure is not None:
-            raise failure
-        return report
-
-    async def _let_finish(
-        self, start: float, timeout: float, on_shutdown: Callable[[], Awaitable[object]] | None
-    ) -> BaseException | None:
-        """Run `on_shutdown` and wait for running exchanges, until the patience ends; return its error."""
-        failure: BaseException | None = None
-        said = on_shutdown is None
-        with self._patience:
-            if on_shutdown is not None:
-                self._patience.deadline = start + max(timeout, FAREWELL)
-                try:
-                    await on_shutdown()
-                except Exception as exc:  # noqa: BLE001 - raised by shutdown(), when everything has ended
-                    failure = exc
-                said = True
-            self._patience.deadline = start + timeout
-            await self._emptied_within(math.inf)
-        if not said:
-            server_logger.warning("on_shutdown did not end within the shutdown timeout of %g s: cancelled", timeout)
-        return failure
-
-    async def _emptied_within(self, seconds: float) -> None:
-        """Wait until no connection is left, but not longer than `seconds`."""
-        with anyio.move_on_after(seconds):
-            while self._live:
-                self._emptied = anyio.Event()
-                await self._emptied.wait()
+        self._guests.hurry()
 
     def _close_doors(self) -> None:
         """Take no further connection, and no further request."""
         self.closing = True
+        self.notice.give()
         for listening in self._listenings:
             listening.cancel()
-
-    def _strike(self, reason: str) -> None:
-        """Cancel every connection."""
-        for guest in tuple(self.connections):
-            if guest.phase not in _QUIET:
-                self._struck.setdefault(guest, guest.describe())
-            guest.cancel(reason)
-
-    def _abort(self) -> None:
-        """Break every connection, so that nothing waits for a peer any more, shielded or not."""
-        for guest in tuple(self.connections):
-            guest.abort()
 
     def _end_services(self) -> None:
         """End what serves connections, now that there are none."""
@@ -364,5 +292,6 @@ class Engine:
         with self._naming:
             while True:
                 await anyio.sleep(_NAMING_INTERVAL)
-                names = "; ".join(guest.describe() for guest in self.connections)
-                server_logger.warning("Waiting for %d that shield themselves: %s", self._live, names)
+                now = anyio.current_time()
+                names = "; ".join(str(guest.record(now)) for guest in self.connections)
+                server_logger.warning("Waiting for %d that shield themselves: %s", self._guests.live, names)

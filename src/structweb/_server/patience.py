@@ -19,6 +19,8 @@ def check(connection: "Connection", now: float) -> None:
             connection.deadline = None  # the peer takes its response
         connection.unsent = unsent
     if connection.deadline is None:
+        if connection.exchange is not connection.dated:
+            connection.dated, connection.since = connection.exchange, now
         if connection.phase is Phase.IDLE:
             connection.wire.rest()  # a connection that falls idle keeps nothing that it can make again
         patience = connection.config.timeouts.patience(connection.phase)

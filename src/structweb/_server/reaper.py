@@ -7,17 +7,20 @@ import anyio
 
 from structweb._server.connection import Connection
 from structweb._server.log import server_logger
+from structweb._server.shields import Shields
 from structweb._wire.limits import Phase
 
 #: Seconds between two sweeps, and so the error of every deadline.
 INTERVAL: Final = 1.0
 
 
-async def reap(connections: AbstractSet[Connection]) -> None:
-    """Sweep `connections` once a second, for ever.  Run it as a task of the server; cancel it to end."""
+async def reap(connections: AbstractSet[Connection], shields: Shields) -> None:
+    """Sweep `connections` and `shields` once a second, for ever.  Run it as a task of the server; cancel it to end."""
     while True:
         await anyio.sleep(INTERVAL)
-        sweep(connections, anyio.current_time())
+        now = anyio.current_time()
+        sweep(connections, now)
+        shields.sweep(now)
 
 
 def sweep(connections: AbstractSet[Connection], now: float) -> None:

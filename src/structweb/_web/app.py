@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Never, TypeVar, TypeVarTuple, overload
 
 from structweb._server.log import web_logger
+from structweb._server.notice import ShutdownNotice
 from structweb._web.contexts import CleanupContextFactory
 from structweb._web.dispatcher import UrlDispatcher
 from structweb._web.domains import Domain, MaskDomain
@@ -326,6 +327,16 @@ class Application(MutableMapping[str | AppKey[Any], Any]):  # Any: each key has 
         if self._lifespan is None:
             raise RuntimeError(f"cannot start {func!r} in the background: {self!r} is not running")
         self._lifespan.start_soon(func, *args, name=name)
+
+    @property
+    def shutting_down(self) -> ShutdownNotice:
+        """Truthy once the server was told to stop; ``await app.shutting_down.wait()`` returns when it is.
+
+        For background tasks and probes; raises RuntimeError while the application is not running.
+        """
+        if self._lifespan is None:
+            raise RuntimeError(f"{self!r} is not running: nothing shuts it down")
+        return self._lifespan.notice
 
     async def startup(self) -> None:
         """Enter the clean-up contexts and send on_startup; `cleanup` undoes it.

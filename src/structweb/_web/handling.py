@@ -273,7 +273,7 @@ class WebHandler(AnsweringHandler[Request]):
                 match_info.add_app(self._app)
                 request._match_info = match_info
                 request._has_prepare_hook = self._hooked
-                lineage = match_info.lineage
+                exchange.route = lineage = match_info.lineage
                 return (lineage.composed or compose_lineage(lineage))(request)
         return self._handle_the_unusual(request, exchange)
 
@@ -297,7 +297,7 @@ class WebHandler(AnsweringHandler[Request]):
             response = await match_info.expect_handler(request)
             if response is not None:
                 return response
-        lineage = match_info.lineage
+        exchange.route = lineage = match_info.lineage
         return await (lineage.composed or compose_lineage(lineage))(request)
 
 

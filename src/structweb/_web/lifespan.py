@@ -23,6 +23,7 @@ import anyio
 import anyio.abc
 
 from structweb._server.firewall import unwrapped
+from structweb._server.notice import ShutdownNotice
 from structweb._web.contexts import HeldContext
 from structweb._web.failures import CleanupError, reraise
 from structweb._web.signal import settle
@@ -195,6 +196,8 @@ class Lifespan:
         self._held: list[HeldContext] = []
         self._joined: list[Application] = []
         self._background = BackgroundTasks()
+        #: Given when the server is told to stop, or when the lifespan is left.
+        self.notice = ShutdownNotice()
 
     async def __aenter__(self) -> Self:
         if self._stage is not Stage.NEW:
@@ -268,6 +271,7 @@ class Lifespan:
     async def _unwind(self, exc: BaseException | None, *, completed: bool) -> Unwinding:
         """Run every clean-up there is, on_cleanup only if the start was `completed`."""
         self._stage = Stage.ENDED
+        self.notice.give()
         unwinding = Unwinding(self, exc if exc is not None and is_cancellation(exc) else None)
         background = self._background
         await unwinding.run(anyio.CancelScope().__enter__(), background.stop, "of background tasks")

@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Never, Self
 
-import anyio
 from yarl import URL
 
 from structweb._web.content import StreamReader
@@ -13,6 +12,7 @@ from structweb._web.errors import HTTPRequestEntityTooLarge
 from structweb._web.forms import RequestForms
 from structweb._web.headers import LooseHeaders, block_of
 from structweb._web.keys import ChainMapProxy, RequestKey
+from structweb._web.lifetime import RequestLifetime
 from structweb._web.peer import PeerTransport
 from structweb._web.state import State
 from structweb._web.target import RequestTarget
@@ -38,7 +38,7 @@ _HINTS = {
 }
 
 
-class BaseRequest(State, RequestForms, RequestTarget):
+class BaseRequest(State, RequestForms, RequestTarget, RequestLifetime):
     """A request: its head, its body, and a mapping for what middlewares and handlers find out about it.
 
     Made by the server.  Everything that takes work is worked out when it is asked for.
@@ -90,11 +90,6 @@ class BaseRequest(State, RequestForms, RequestTarget):
     def transport(self) -> PeerTransport:
         """What asyncio code asks a transport for: extra info, and closing the connection.  It does not write."""
         return PeerTransport(self._exchange)
-
-    @property
-    def cancel_scope(self) -> anyio.CancelScope:
-        """The scope around the handling of this request: cancelling it ends the handler and the connection."""
-        return self._exchange.cancel_scope
 
     @property
     def client_max_size(self) -> int:

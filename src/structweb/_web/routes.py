@@ -52,6 +52,10 @@ class Lineage:
         self.composed: Handler | None = None
         self._outer: dict[int, Lineage] = {}
 
+    def __str__(self) -> str:
+        resource = self.route.resource
+        return f"{self.route.method} {'' if resource is None else resource.canonical}"
+
     def within(self, app: "Application") -> "Lineage":
         """Return the lineage with one more application around it."""
         # By identity: an application is a mapping and need not be hashable.  The lineage found keeps its id in use.

@@ -43,6 +43,7 @@ async def serve(
     path: Paths | None = None,
     sock: Sockets | None = None,
     shutdown_timeout: float = 60.0,
+    drain_delay: float = 0.0,
     ssl_context: ssl.SSLContext | None = None,
     backlog: int = BACKLOG,
     handle_signals: bool = False,
@@ -60,7 +61,11 @@ async def serve(
     options = {"keepalive_timeout": KEEPALIVE, **options}
     application = await _application(app)
     async with AppRunner(
-        application, handle_signals=handle_signals, shutdown_timeout=shutdown_timeout, **options
+        application,
+        handle_signals=handle_signals,
+        shutdown_timeout=shutdown_timeout,
+        drain_delay=drain_delay,
+        **options,
     ) as runner:
         sites: list[BaseSite] = [
             TCPSite(
@@ -94,6 +99,7 @@ def run_app(
     path: Paths | None = None,
     sock: Sockets | None = None,
     shutdown_timeout: float = 60.0,
+    drain_delay: float = 0.0,
     keepalive_timeout: float | None = KEEPALIVE,
     ssl_context: ssl.SSLContext | None = None,
     print: Callable[..., object] | None = builtins.print,
@@ -114,6 +120,7 @@ def run_app(
     `app` is an Application or makes one: a coroutine object, or a callable without arguments, ``async def`` or plain.
     `host`, `path` and `sock` each name one place to listen, or several.  TCP is among them if no other is, or if
     `host` or `port` is given: without `host` on all interfaces, without `port` on 8080 (8443 with `ssl_context`).
+    Told to stop, it goes on serving for `drain_delay` seconds before anything else, see `BaseRunner`.
     When the server listens it says so through `print`; None says nothing.
 
     `backend_options` are those of `anyio.run`: ``{"use_uvloop": True}``.  `options` are `ConnectionOptions`.
@@ -134,6 +141,7 @@ def run_app(
             path=path,
             sock=sock,
             shutdown_timeout=shutdown_timeout,
+            drain_delay=drain_delay,
             ssl_context=ssl_context,
             backlog=backlog,
             handle_signals=handle_signals,

@@ -1,5 +1,6 @@
 """Runners: the life of a server, from the application's start-up to its clean-up, in one task."""
 
+import math
 import sys
 from abc import ABC, abstractmethod
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
@@ -53,10 +54,18 @@ class BaseRunner(ABC):
     With `handle_signals`, SIGINT or SIGTERM cancel what the ``async with`` block waits for and leave it, as its end
     does; a second signal ends the shutdown at once.  Between a loose `setup` and `cleanup` the signal cancels what the
     task waits for, and `cleanup`, called in a ``finally``, turns that into `GracefulExit`.
+
+    Told to stop, it gives the notice (`request.shutting_down`, `app.shutting_down`), goes on serving for `drain_delay`
+    seconds, in which load balancers find out, stops listening, and lets requests finish for `shutdown_timeout` seconds.
     """
 
-    def __init__(self, *, handle_signals: bool = False, shutdown_timeout: float = 60.0) -> None:
+    def __init__(
+        self, *, handle_signals: bool = False, shutdown_timeout: float = 60.0, drain_delay: float = 0.0
+    ) -> None:
         self.shutdown_timeout = shutdown_timeout
+        if not 0 <= drain_delay < math.inf:
+            raise ValueError(f"drain_delay must be a finite number of seconds from 0, got {drain_delay!r}")
+        self.drain_delay = drain_delay
         self._handle_signals = handle_signals
         self._state = State.NEW
         self._task: anyio.TaskInfo | None = None
@@ -67,6 +76,8 @@ class BaseRunner(ABC):
         # Around the application and its connections.  While they live it is a shield: what cancels the task from
         # outside ends the body alone, and requests under way can finish.  Cancelled itself, it ends everything.
         self._shelter = anyio.CancelScope()
+        # Around the delay before the drain, which is bounded.
+        self._delay = anyio.CancelScope(shield=True)
         # Around the code between set-up and clean-up.
         self._body = anyio.CancelScope()
         self._relayed = False
@@ -222,7 +233,14 @@ class BaseRunner(ABC):
         return bool(ended)
 
     async def _drain(self, server: Server) -> None:
+        self._give_notice(server)
+        if self.drain_delay:
+            with self._delay:
+                await anyio.sleep(self.drain_delay)
         self._report = await server.shutdown(self.shutdown_timeout, on_shutdown=self.shutdown)
+
+    def _give_notice(self, server: Server) -> None:
+        server.engine.notice.give()
 
     def _end_gracefully(self) -> None:
         """Take the first signal."""
@@ -234,6 +252,7 @@ class BaseRunner(ABC):
     def _end_at_once(self) -> None:
         """Take the second signal: nothing is waited for any more."""
         self._shelter.cancel("second signal")
+        self._delay.cancel("second signal")
         if self._server is not None:
             self._server.hurry()
 
@@ -277,9 +296,10 @@ class AppRunner(BaseRunner):
         handle_signals: bool = False,
         access_log_class: type[AbstractAccessLogger] = AccessLogger,
         shutdown_timeout: float = 60.0,
+        drain_delay: float = 0.0,
         **options: Unpack[RunnerOptions],
     ) -> None:
-        super().__init__(handle_signals=handle_signals, shutdown_timeout=shutdown_timeout)
+        super().__init__(handle_signals=handle_signals, shutdown_timeout=shutdown_timeout, drain_delay=drain_delay)
         if not isinstance(app, Application):
             raise TypeError(f"AppRunner() needs a web.Application, got {app!r}")
         every: Any = {"access_log_class": access_log_class, **options, **app.handler_args}  # Any: unchecked as yet
@@ -302,6 +322,10 @@ class AppRunner(BaseRunner):
     def _make_server(self) -> Server:
         return AppServer(self._app, self._settings)
 
+    def _give_notice(self, server: Server) -> None:
+        self._life.notice.give()
+        super()._give_notice(server)
+
     def _end_at_once(self) -> None:
         self._life.grace = 0
         super()._end_at_once()
@@ -310,8 +334,15 @@ class AppRunner(BaseRunner):
 class ServerRunner(BaseRunner):
     """Runs a low-level `Server`, which has no application: no router, no middlewares, no signals."""
 
-    def __init__(self, web_server: Server, *, handle_signals: bool = False, shutdown_timeout: float = 60.0) -> None:
-        super().__init__(handle_signals=handle_signals, shutdown_timeout=shutdown_timeout)
+    def __init__(
+        self,
+        web_server: Server,
+        *,
+        handle_signals: bool = False,
+        shutdown_timeout: float = 60.0,
+        drain_delay: float = 0.0,
+    ) -> None:
+        super().__init__(handle_signals=handle_signals, shutdown_timeout=shutdown_timeout, drain_delay=drain_delay)
         if not isinstance(web_server, Server):
             raise TypeError(f"ServerRunner() needs a web.Server, got {web_server!r}")
         self._web_server = web_server

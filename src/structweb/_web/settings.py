@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ class ConnectionOptions(TypedDict, total=False):
     disconnect: Literal["cancel", "finish"]
     #: aiohttp's name for it: True is "cancel", False is "finish".
     handler_cancellation: bool
+    #: Seconds that a shutdown lets shields (`request.atomic`) hold against its cancellation, before it lifts them.
+    shield_timeout: float
     #: What a client's FIN means while its request is handled.
     half_close: Literal["gone", "serve"]
     #: False sends every message through h11.
@@ -136,6 +139,7 @@ def settings_from(options: ServerOptions, owner: str) -> Settings:
         tcp_keepalive=bool(options.get("tcp_keepalive", True)),
         half_close=options.get("half_close", "gone"),
         express=bool(options.get("express", True)),
+        shield_timeout=_finite_seconds(options.get("shield_timeout", 10.0), "shield_timeout", owner),
     )
     return Settings(
         connections=config,
@@ -155,6 +159,13 @@ def _seconds(value: object, name: str, owner: str) -> float | None:
     if not value >= 0:
         raise ValueError(f"{owner}: {name} must not be negative, got {value!r}")
     return float(value)
+
+
+def _finite_seconds(value: object, name: str, owner: str) -> float:
+    seconds = _seconds(value, name, owner)
+    if seconds is None or seconds == math.inf:
+        raise ValueError(f"{owner}: {name} must be finite, got {value!r}")
+    return seconds
 
 
 def _size(value: object, name: str, owner: str) -> int:

@@ -106,6 +106,7 @@ from structweb._web.middleware import (
 )
 from structweb._web.multipart import CharsetFieldError, NotMultipartError
 from structweb._web.proxies import trusted_proxies
+from structweb._web.readiness import readiness
 from structweb._web.request import (
     BaseRequest,
     Request,
@@ -319,6 +320,7 @@ __all__ = [
     "patch",
     "post",
     "put",
+    "readiness",
     "route",
     "run_app",
     "serve",

@@ -1,0 +1,42 @@
+"""What a handler may know and say about its own end: the notice of a shutdown, and shields."""
+
+from typing import TYPE_CHECKING
+
+import anyio
+
+from structweb._server.notice import ShutdownNotice
+from structweb._server.shields import DEADLINE, Shield
+
+if TYPE_CHECKING:
+    from structweb._server.exchange import Exchange
+
+
+class RequestLifetime:
+    """The part of a request that is about how long its handler lives."""
+
+    _exchange: "Exchange"
+
+    @property
+    def cancel_scope(self) -> anyio.CancelScope:
+        """The scope around the handling of this request: cancelling it ends the handler and the connection."""
+        return self._exchange.cancel_scope
+
+    @property
+    def shutting_down(self) -> ShutdownNotice:
+        """Truthy once the server was told to stop; ``await request.shutting_down.wait()`` returns when it is.
+
+        A handler that could go on for ever, such as a stream of events, should end then: after `shutdown_timeout`
+        seconds it is cancelled.
+        """
+        return self._exchange.notice
+
+    def atomic(self, deadline: float = DEADLINE) -> Shield:
+        """Return a block, ``async with request.atomic():``, that is run to its end although the client leaves.
+
+        No cancellation reaches it: not by the client's leaving, not by a shutdown, for `deadline` seconds (30 unless
+        told otherwise).  Then it is lifted, and what has come meanwhile cancels the block at its next await; a
+        shutdown waits `shield_timeout` seconds at most.  Sweeps come once a second, so a lifting may be late by that.
+        Entering raises a cancellation that is there already, and leaving one that came meanwhile: all of the block is
+        run, or nothing.  Raises ValueError unless `deadline` is finite and greater than 0.
+        """
+        return self._exchange.shield(deadline)
