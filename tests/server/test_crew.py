@@ -11,7 +11,7 @@ pytestmark = pytest.mark.anyio
 async def test_without_a_task_there_is_nothing_to_do() -> None:
     """A crew that was never needed costs no wait."""
     async with anyio.create_task_group() as group:
-        crew = Crew(group, anyio.CancelScope())
+        crew = Crew(group, lambda: None)
         assert not crew.needed
         await crew.dismiss()
 
@@ -29,13 +29,13 @@ async def test_tasks_are_cancelled_and_joined() -> None:
             ended.append(number)
 
     async with anyio.create_task_group() as group:
-        crew = Crew(group, anyio.CancelScope())
+        crew = Crew(group, lambda: None)
         crew.start_soon(work, 2)
         crew.start_soon(work, 1, name="short")
         await anyio.wait_all_tasks_blocked()
         await crew.dismiss()
         assert ended == [1, 2]
-        with pytest.raises(RuntimeError, match="its connection is ending"):
+        with pytest.raises(RuntimeError, match="a connection is ending"):
             crew.start_soon(work, 3)
 
 
@@ -54,7 +54,7 @@ async def test_being_cancelled_does_not_shorten_the_wait() -> None:
 
     async with anyio.create_task_group() as group:
         with anyio.CancelScope() as scope:
-            crew = Crew(group, scope)
+            crew = Crew(group, scope.cancel)
             crew.start_soon(work)
             await anyio.wait_all_tasks_blocked()
             scope.cancel()
@@ -70,7 +70,7 @@ async def test_a_failure_cancels_the_host_and_is_raised() -> None:
 
     async with anyio.create_task_group() as group:
         with anyio.CancelScope() as scope:
-            crew = Crew(group, scope)
+            crew = Crew(group, scope.cancel)
             crew.start_soon(fail)
             await anyio.sleep_forever()
         assert scope.cancelled_caught
@@ -83,7 +83,7 @@ async def test_a_failure_cancels_the_host_and_is_raised() -> None:
 async def test_tasks_that_end_by_themselves_are_forgotten() -> None:
     """Nothing is left to wait for."""
     async with anyio.create_task_group() as group:
-        crew = Crew(group, anyio.CancelScope())
+        crew = Crew(group, lambda: None)
         crew.start_soon(anyio.sleep, 1)
         await anyio.sleep(2)
         assert crew.needed
@@ -104,7 +104,7 @@ async def test_a_stray_cancellation_stays_in_its_task() -> None:
 
     strayed: list[BaseException] = []
     async with anyio.create_task_group() as group:
-        crew = Crew(group, anyio.CancelScope())
+        crew = Crew(group, lambda: None)
         crew.start_soon(stray)
         await anyio.wait_all_tasks_blocked()
         await crew.dismiss()

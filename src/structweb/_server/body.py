@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from structweb._server.connection import Connection
     from structweb._server.incoming import Incoming
 
-# The handler has ended: what is read now is read by the connection.
-_OVER: Final = frozenset({Phase.LINGER, Phase.CLOSED})
+#: The handler has ended: what is read now is read by the connection.
+OVER: Final = frozenset({Phase.LINGER, Phase.CLOSED})
 #: Pieces taken in a row, without a wait, before other tasks get their turn: what has arrived may be many of them.
 PIECES_IN_A_ROW: Final = 64
 
@@ -63,7 +63,7 @@ class Body:
 
     def _check(self) -> None:
         connection = self._connection
-        if connection.exchange is not self._incoming or connection.phase in _OVER:
+        if connection.exchange is not self._incoming or connection.phase in OVER:
             raise RuntimeError(f"cannot receive: {self._incoming.head!r} is over")
 
     def receive_nowait(self) -> bytes | None:

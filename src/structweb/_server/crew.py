@@ -1,8 +1,7 @@
-"""The tasks of one connection beside its own: a watcher, later a reader of messages.
+"""The tasks of one connection beside its own, or of one request: a watcher, a reader of messages, what a handler spawns.
 
-Most connections never have one, so they do not pay for a task group of their own each.  The tasks run in the
-server's group, and the connection answers for them all the same: before it ends, it ends them, waits for them,
-and raises what they raised.
+Most never have one, so they do not pay for a task group of their own each.  The tasks run in the server's group, and
+their owner answers for them all the same: before it ends, it ends them, waits for them, and raises what they raised.
 """
 
 from collections.abc import Callable, Coroutine
@@ -15,18 +14,21 @@ Ts = TypeVarTuple("Ts")
 
 
 class Crew:
-    """A task group inside a connection's lifetime, which costs next to nothing until its first task."""
+    """A task group inside its owner's lifetime, which costs next to nothing until its first task."""
 
-    __slots__ = ("_ended", "_failures", "_group", "_host", "_scopes")
+    __slots__ = ("_emptied", "_ended", "_failures", "_group", "_on_failure", "_owner", "_scopes")
 
-    def __init__(self, group: TaskGroup, host: anyio.CancelScope) -> None:
-        """Make a crew whose tasks run in `group`.  When one fails, `host` is cancelled."""
+    def __init__(self, group: TaskGroup, on_failure: Callable[[], object], *, owner: str = "a connection") -> None:
+        """Make a crew whose tasks run in `group`.  When one fails, `on_failure` is called, to cancel its `owner`."""
         self._group = group
-        self._host = host
+        self._on_failure = on_failure
+        self._owner = owner
         #: The scopes of the tasks that run; None before the first one.
         self._scopes: set[anyio.CancelScope] | None = None
         self._failures: list[BaseException] = []
+        #: Set when the last task has ended: for `dismiss`, after which none may start, and for `join`.
         self._ended: anyio.Event | None = None
+        self._emptied: anyio.Event | None = None
 
     @property
     def needed(self) -> bool:
@@ -38,7 +40,7 @@ class Crew:
     ) -> None:
         """Start `func(*args)` as a task.  Raises RuntimeError once the crew is being dismissed."""
         if self._ended is not None:
-            raise RuntimeError("cannot start a task: its connection is ending")
+            raise RuntimeError(f"cannot start a task: {self._owner} is ending")
         if self._scopes is None:
             self._scopes = set()
         scope = anyio.CancelScope()
@@ -60,11 +62,20 @@ class Crew:
             # cancel all connections of the group.
             if not isinstance(exc, anyio.get_cancelled_exc_class()):
                 self._failures.append(exc)
-                self._host.cancel()
+                self._on_failure()
         finally:
             scopes.discard(scope)
-            if self._ended is not None and not scopes:
-                self._ended.set()
+            if not scopes:
+                for waited_for in (self._ended, self._emptied):
+                    if waited_for is not None:
+                        waited_for.set()
+
+    async def join(self) -> None:
+        """Wait until all tasks have ended by themselves, and raise what they raised."""
+        while self._scopes:
+            self._emptied = anyio.Event()
+            await self._emptied.wait()
+        self._raise_failures()
 
     async def dismiss(self) -> None:
         """End all tasks, wait for them, and raise what they raised.  Its own cancellation does not shorten the wait.
@@ -77,5 +88,9 @@ class Crew:
                 scope.cancel()
             with anyio.CancelScope(shield=True):  # awaits our own tasks, which have been told to end; no peer
                 await self._ended.wait()
-        if self._failures:
-            raise BaseExceptionGroup("tasks of a connection failed", self._failures)
+        self._raise_failures()
+
+    def _raise_failures(self) -> None:
+        failures, self._failures = self._failures, []
+        if failures:
+            raise BaseExceptionGroup(f"tasks of {self._owner} failed", failures)

@@ -86,6 +86,7 @@ class Exchange(Incoming):
         self.head = head
         self.refusal = None
         self.route = None
+        self.crew = None
         config = connection.config
         self.disconnect = config.disconnect
         self.keep_alive = head.keep_alive and connection.reusable

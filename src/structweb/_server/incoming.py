@@ -1,10 +1,13 @@
 """The request's side of an exchange: what was asked, by whom, and the body behind it."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVarTuple
 
 import anyio
 
-from structweb._server.body import Body
+from structweb._server.body import OVER, Body
+from structweb._server.crew import Crew
 from structweb._server.shields import Shield
 from structweb._wire.events import Head, Refusal
 
@@ -14,17 +17,21 @@ if TYPE_CHECKING:
     from structweb._server.notice import ShutdownNotice
     from structweb._server.transport.base import Transport
 
+Ts = TypeVarTuple("Ts")
+
 
 class Incoming:
     """A request head, the connection that it came over, and what is known of its peer."""
 
-    __slots__ = ("_connection", "disconnect", "head", "keep_alive", "refusal", "route")
+    __slots__ = ("_connection", "crew", "disconnect", "head", "keep_alive", "refusal", "route")
 
     _connection: "Connection"
     #: The request; `Head("UNKNOWN", "/", HttpVersion10, ...)` when `refusal` is set.
     head: Head
     #: Set for bytes that are no acceptable request: answer with its status and message.
     refusal: Refusal | None
+    #: The tasks of this exchange; None before the first one.
+    crew: Crew | None
     #: "cancel" or "finish": what the client's departure means for the handler.  Read when it happens.
     disconnect: str
     #: What the floor above found to handle it, for reports: its `str`; None before.
@@ -67,6 +74,16 @@ class Incoming:
         """Return a block, for ``async with``, that no cancellation reaches for so long."""
         connection = self._connection
         return Shield(connection.server.shields, connection, seconds)
+
+    def spawn(self, func: Callable[[*Ts], Coroutine[Any, Any, object]], *args: *Ts, name: object) -> None:
+        """Run ``func(*args)`` as a task of this exchange, whose handler ends `crew`.  A failure cancels the connection."""
+        connection = self._connection
+        if connection.exchange is not self or connection.phase in OVER:
+            raise RuntimeError(f"cannot spawn {name!r}: {self.head!r} is over")
+        if self.crew is None:
+            on_failure = partial(connection.cancel, "a task of the request failed")
+            self.crew = Crew(connection.server.tasks, on_failure, owner="a request")
+        self.crew.start_soon(func, *args, name=name)
 
     @property
     def peer_gone(self) -> bool:

@@ -22,7 +22,7 @@ async def serve_connection(opener: Opener, server: Owner) -> None:
     out is raised: the firewall around the connection logs it.
     """
     with anyio.CancelScope() as scope:
-        crew = Crew(server.tasks, scope)
+        crew = Crew(server.tasks, scope.cancel)
         connection = Connection(server, scope)
         server.connections.add(connection)
         try:

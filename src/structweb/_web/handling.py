@@ -22,7 +22,10 @@ from time import perf_counter
 from types import MappingProxyType
 from typing import Final, Generic, NamedTuple, Never, TypeAlias, TypeVar
 
+import anyio
+
 from structweb._server.access_log import AbstractAccessLogger
+from structweb._server.crew import Crew
 from structweb._server.exchange import Exchange, Stage
 from structweb._server.firewall import unwrapped
 from structweb._web.app import Application
@@ -46,6 +49,9 @@ from structweb._web.target import split_path
 from structweb._wire.events import Refusal
 
 R = TypeVar("R", bound=BaseRequest)
+
+#: Seconds for the answer to what a task of a request raised, behind a cancellation that ends the connection.
+FAREWELL: Final = 1.0
 
 #: What a low-level server calls for each request.
 BareRequestHandler: TypeAlias = Callable[[BaseRequest], Awaitable[StreamResponse] | StreamResponse]
@@ -93,6 +99,15 @@ def _has_prepare_receivers(app: Application) -> bool:
     return bool(app.on_response_prepare) or any(map(_has_prepare_receivers, app.subapps))
 
 
+async def dismissed(crew: Crew) -> Exception | None:
+    """End the tasks of a request; return what the first of them raised.  KeyboardInterrupt and SystemExit go on."""
+    try:
+        await crew.dismiss()
+    except ExceptionGroup as group:
+        return group
+    return None
+
+
 async def _raise_unmatched(request: Request) -> Never:
     raise request.match_info.http_exception or HTTPNotFound
 
@@ -129,6 +144,8 @@ class AnsweringHandler(ABC, Generic[R]):
         response: StreamResponse | None = None
         try:
             answer = await self.handle(request, exchange)
+            if exchange.crew is not None:
+                await exchange.crew.join()
             # The first test answers for most: StreamResponse is an abstract mapping, and asking those takes a while.
             if answer.__class__ is Response or (
                 isinstance(answer, StreamResponse) and not isinstance(answer, HTTPException)
@@ -137,8 +154,16 @@ class AnsweringHandler(ABC, Generic[R]):
             else:
                 response = self._in_place_of(answer, request)
             await response._send(request)
+            if exchange.crew is not None:
+                await exchange.crew.join()  # what receivers of on_response_prepare have spawned
         except Exception as exc:  # noqa: BLE001 - the rules above: each has its answer, nothing is lost
+            if exchange.crew is not None:
+                await self._dismiss(exchange.crew, exchange)
             response = await self._failed(request, exchange, exc)
+        except BaseException:  # a cancellation, mostly
+            if exchange.crew is not None:
+                response = await self._struck(request, exchange, exchange.crew)
+            raise
         finally:
             request._finish()
             if access_logger is not None and began is not None:
@@ -160,6 +185,21 @@ class AnsweringHandler(ABC, Generic[R]):
                 await self._last_resort(exchange)
             return None
         return response
+
+    async def _dismiss(self, crew: Crew, exchange: Exchange) -> None:
+        """End the tasks of a request that failed without their doing."""
+        failure = await dismissed(crew)
+        if failure is not None:
+            self._logger.error("Tasks of %r failed as well", exchange.head, exc_info=unwrapped(failure))
+
+    async def _struck(self, request: R, exchange: Exchange, crew: Crew) -> StreamResponse | None:
+        """End the tasks of a request that was cancelled; if one of them was why, answer what it raised."""
+        failure = await dismissed(crew)
+        if failure is None:
+            return None
+        with anyio.move_on_after(FAREWELL, shield=True):  # the connection ends anyway; a stalled peer loses the answer
+            return await self._failed(request, exchange, failure)
+        return None
 
     def _gone_or_cut(self, exchange: Exchange, error: BaseException) -> bool:
         """Tell whether there is nobody left to answer, or no room for an answer any more; log it."""

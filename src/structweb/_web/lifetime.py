@@ -1,6 +1,7 @@
 """What a handler may know and say about its own end: the notice of a shutdown, and shields."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVarTuple
 
 import anyio
 
@@ -9,6 +10,8 @@ from structweb._server.shields import DEADLINE, Shield
 
 if TYPE_CHECKING:
     from structweb._server.exchange import Exchange
+
+Ts = TypeVarTuple("Ts")
 
 
 class RequestLifetime:
@@ -29,6 +32,22 @@ class RequestLifetime:
         seconds it is cancelled.
         """
         return self._exchange.notice
+
+    def spawn(
+        self,
+        func: Callable[[*Ts], Coroutine[Any, Any, object]],
+        *args: *Ts,
+        name: object = None,  # Any: what awaits
+    ) -> None:
+        """Run ``func(*args)`` beside the handler, as a task of this request.
+
+        The response waits for it: a handler that returns has its tasks ended by themselves before its response is
+        sent (or a streamed one is finished); a handler that raises or is cancelled has them cancelled.  A task that
+        raises cancels the handler and its siblings, and what it raised is answered as if the handler had raised it;
+        the connection ends with that.  Work that outlives the response is for `Application.start_soon` and jobs.
+        Raises RuntimeError when the request is over.
+        """
+        self._exchange.spawn(func, *args, name=name or func)
 
     def atomic(self, deadline: float = DEADLINE) -> Shield:
         """Return a block, ``async with request.atomic():``, that is run to its end although the client leaves.

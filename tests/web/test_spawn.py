@@ -1,0 +1,301 @@
+"""The tasks of a request: the response waits for them, and nothing of them is left behind it."""
+
+from contextvars import ContextVar
+
+import anyio
+import pytest
+
+from structweb import web
+from tests.web.served import get, serving
+from tests.web.talk import app_of, ask
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_the_response_waits_for_what_was_spawned():
+    steps = []
+
+    async def save(name: str) -> None:
+        await anyio.sleep(1)
+        steps.append(name)
+
+    async def handler(request: web.Request) -> web.Response:
+        request.spawn(save, "a")
+        request.spawn(save, "b", name="the second")
+        steps.append("returned")
+        return web.Response(text="saved")
+
+    start = anyio.current_time()
+    reply = await ask(handler)
+    assert (reply.status, reply.body) == (200, b"saved")
+    assert steps[0] == "returned"
+    assert sorted(steps[1:]) == ["a", "b"]
+    assert anyio.current_time() - start == pytest.approx(1)
+
+
+async def test_a_connection_lives_on_behind_it():
+    async def handler(request: web.Request) -> web.Response:
+        request.spawn(anyio.sleep, 1)
+        return web.Response(text="ok")
+
+    async with serving(app_of(handler)) as served:
+        connection = served.connect()
+        for _ in range(3):
+            assert (await connection.ask()).text == "ok"
+
+
+async def test_a_task_may_spawn_another_one():
+    steps = []
+
+    async def handler(request: web.Request) -> web.Response:
+        async def first() -> None:
+            await anyio.sleep(1)
+            request.spawn(second)
+
+        async def second() -> None:
+            await anyio.sleep(1)
+            steps.append("second")
+
+        request.spawn(first)
+        return web.Response()
+
+    await ask(handler)
+    assert steps == ["second"]
+
+
+async def test_context_variables_are_those_of_the_handler():
+    variable: ContextVar[str] = ContextVar("variable")
+    seen = []
+
+    async def look() -> None:
+        seen.append(variable.get())
+
+    async def handler(request: web.Request) -> web.Response:
+        variable.set("the handler's")
+        request.spawn(look)
+        return web.Response()
+
+    await ask(handler)
+    assert seen == ["the handler's"]
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_what_a_task_raises_is_answered(waits: bool, caplog):
+    """Whether the handler has returned by then or not: it is cancelled, and so are the siblings."""
+    ends = []
+
+    async def sibling() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ends.append("sibling")
+
+    async def fail() -> None:
+        await anyio.sleep(1)
+        raise ZeroDivisionError("of a task")
+
+    async def handler(request: web.Request) -> web.Response:
+        request.spawn(sibling)
+        request.spawn(fail)
+        if waits:
+            try:
+                await anyio.sleep_forever()
+            finally:
+                ends.append("handler")
+        return web.Response(text="never seen")
+
+    async with serving(app_of(handler)) as served:
+        connection = served.connect()
+        answer = await connection.ask()
+        assert await connection.rest() == b""
+    assert answer.status == 500
+    assert answer.headers["connection"] == "close"
+    assert "ZeroDivisionError: of a task" in caplog.text
+    assert sorted(ends) == (["handler", "sibling"] if waits else ["sibling"])
+
+
+async def test_a_task_may_raise_a_response():
+    async def fail() -> None:
+        raise web.HTTPNotFound(text="no such thing")
+
+    async def handler(request: web.Request) -> web.Response:
+        request.spawn(fail)
+        await anyio.sleep_forever()
+        raise AssertionError("never here")
+
+    reply = await ask(handler)
+    assert (reply.status, reply.body) == (404, b"no such thing")
+
+
+async def test_a_handler_that_raises_has_its_tasks_cancelled():
+    ends = []
+
+    async def task() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ends.append("task")
+
+    async def handler(request: web.Request) -> web.Response:
+        request.spawn(task)
+        await anyio.sleep(1)
+        raise web.HTTPConflict(text="taken")
+
+    async with serving(app_of(handler)) as served:
+        connection = served.connect()
+        answer = await connection.ask()
+        assert (answer.status, answer.text, ends) == (409, "taken", ["task"])
+        assert (await connection.ask()).status == 409  # and the connection lives on
+
+
+async def test_tasks_that_fail_while_they_are_cancelled_are_logged(caplog):
+    async def task() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            raise ZeroDivisionError("of a task")
+
+    async def handler(request: web.Request) -> web.Response:
+        request.spawn(task)
+        await anyio.sleep(1)
+        raise web.HTTPConflict(text="taken")
+
+    async with serving(app_of(handler)) as served:
+        await served.connect().stream.send(get())
+        await anyio.sleep(2)
+    assert "Tasks of <Head GET / HTTP/1.1> failed as well" in caplog.text
+    assert "ZeroDivisionError: of a task" in caplog.text
+
+
+async def test_a_client_that_leaves_ends_handler_and_tasks(caplog):
+    ends = []
+    all_ended = anyio.Event()
+
+    async def task() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ends.append("task")
+            all_ended.set()
+
+    async def handler(request: web.Request) -> web.Response:
+        request.spawn(task)
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ends.append("handler")
+        raise AssertionError("never here")
+
+    async with serving(app_of(handler)) as served:
+        client = served.connect().stream
+        await client.send(get())
+        await anyio.wait_all_tasks_blocked()
+        await client.aclose()
+        await all_ended.wait()
+        await anyio.wait_all_tasks_blocked()
+        assert not served.engine.connections
+    assert ends == ["handler", "task"]
+    assert "Error" not in caplog.text
+
+
+async def test_a_streamed_response_is_finished_behind_its_tasks():
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+
+        async def write() -> None:
+            for number in range(3):
+                await anyio.sleep(1)
+                await response.write(b"%d " % number)
+
+        request.spawn(write)
+        return response
+
+    reply = await ask(handler)
+    assert reply.body == b"0 1 2 "
+
+
+async def test_a_task_that_fails_behind_a_streamed_head_cuts_the_response(caplog):
+    async def fail() -> None:
+        await anyio.sleep(1)
+        raise ZeroDivisionError
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"begun")
+        request.spawn(fail)
+        return response
+
+    async with serving(app_of(handler)) as served:
+        connection = served.connect()
+        await connection.stream.send(get())
+        received = await connection.stream.receive_until(b"begun\r\n")
+        assert received.startswith(b"HTTP/1.1 200 OK")
+        assert await connection.rest() == b""  # without the last chunk
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_what_is_spawned_while_the_response_is_prepared_is_waited_for():
+    ends = []
+
+    async def task() -> None:
+        await anyio.sleep(1)
+        ends.append("task")
+
+    async def spawn(request: web.Request, response: web.StreamResponse) -> None:
+        request.spawn(task)
+
+    async def handler(request: web.Request) -> web.Response:
+        return web.Response()
+
+    app = app_of(handler)
+    app.on_response_prepare.append(spawn)
+    async with serving(app) as served:
+        connection = served.connect()
+        await connection.ask()
+        await connection.ask()
+        assert ends[0] == "task"
+
+
+async def test_a_request_that_is_over_spawns_nothing():
+    requests = []
+
+    async def handler(request: web.Request) -> web.Response:
+        requests.append(request)
+        return web.Response()
+
+    await ask(handler)
+    with pytest.raises(RuntimeError, match=r"cannot spawn <function sleep .*>: <Head GET / HTTP/1.1> is over"):
+        requests[0].spawn(anyio.sleep, 1)
+
+
+async def test_the_tasks_of_a_clone_are_the_requests():
+    steps = []
+
+    async def task() -> None:
+        await anyio.sleep(1)
+        steps.append("task")
+
+    async def handler(request: web.Request) -> web.Response:
+        request.clone(method="POST").spawn(task)
+        return web.Response()
+
+    async with serving(app_of(handler)) as served:
+        await served.connect().ask()
+        assert steps == ["task"]
+
+
+async def test_a_task_that_ends_the_program_ends_it():
+    async def fail() -> None:
+        raise SystemExit(3)
+
+    async def handler(request: web.Request) -> web.Response:
+        request.spawn(fail)
+        await anyio.sleep_forever()
+        raise AssertionError("never here")
+
+    with pytest.raises(SystemExit):
+        async with serving(app_of(handler)) as served:
+            await served.connect().stream.send(get())
+            await anyio.sleep_forever()
