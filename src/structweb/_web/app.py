@@ -15,8 +15,8 @@ from structweb._web.domains import Domain, MaskDomain
 from structweb._web.keys import AppKey
 from structweb._web.lifespan import Lifespan, SubApplicationHook
 from structweb._web.middleware import Middleware
+from structweb._web.policy import INHERITED, Disconnect, Inherited, Policy, bounds_of
 from structweb._web.resources import AbstractResource
-from structweb._web.routes import Disconnect, checked_disconnect
 from structweb._web.signal import FrozenList, Signal
 from structweb._web.subapps import MatchedSubAppResource, PrefixedSubAppResource
 
@@ -47,10 +47,13 @@ _REMOVED_ATTRIBUTES: Final[Mapping[str, str]] = {
 class Application(MutableMapping[str | AppKey[Any], Any]):  # Any: each key has its own type
     """A web application, and a mapping of its state: ``app[key] = value``.
 
-    Equal to itself only, and true also when it has no state.  `client_max_size` bounds what `Request.read` and the
-    like take (0 or None: no limit), `client_max_fields` the fields of a form.  `handler_args` are settings of the
-    server that a runner merges over its own.  `disconnect` says what a client's leaving does to a handler: "cancel"
-    it or let it "finish"; None leaves it to the application around this one, or to the server.  A route may say it too.
+    Equal to itself only, and true also when it has no state.  `handler_args` are settings of the server that a
+    runner merges over its own.
+
+    The others hold for the routes below, unless a sub-application or a route says otherwise: `client_max_size` is how
+    many bytes `Request.read` and the like take (1 MiB; 0 or None: no limit), `client_max_fields` the fields of a form
+    (1000; 0: no limit), `handler_timeout` the seconds a handler may take (no limit).  `disconnect` says what a
+    client's leaving does to a handler: "cancel" it or let it "finish"; None leaves it to the server.
     """
 
     def __init__(
@@ -59,8 +62,9 @@ class Application(MutableMapping[str | AppKey[Any], Any]):  # Any: each key has 
         logger: logging.Logger = web_logger,
         middlewares: Iterable[Middleware] = (),
         handler_args: Mapping[str, Any] | None = None,  # Any: each setting has its own type
-        client_max_size: int | None = 1024**2,
-        client_max_fields: int = 1000,
+        client_max_size: int | Inherited | None = INHERITED,
+        client_max_fields: int | Inherited = INHERITED,
+        handler_timeout: float | Inherited | None = INHERITED,
         disconnect: Disconnect | None = None,
         **unknown: Never,
     ) -> None:
@@ -72,9 +76,12 @@ class Application(MutableMapping[str | AppKey[Any], Any]):  # Any: each key has 
         self._router = UrlDispatcher()
         self._middlewares: FrozenList[Middleware] = FrozenList(middlewares)
         self._handler_args = MappingProxyType(dict(handler_args or {}))
-        self._client_max_size = client_max_size or 0
-        self._client_max_fields = client_max_fields
-        self._disconnect = checked_disconnect(disconnect)
+        self._policy = Policy(
+            client_max_size=client_max_size,
+            client_max_fields=client_max_fields,
+            handler_timeout=handler_timeout,
+            disconnect=disconnect,
+        )
         self._state: dict[str | AppKey[Any], Any] = {}  # Any: see the class
         self._subapps: list[Application] = []
         self._pre_frozen = False
@@ -258,18 +265,26 @@ class Application(MutableMapping[str | AppKey[Any], Any]):  # Any: each key has 
 
     @property
     def client_max_size(self) -> int:
-        """Bytes of a request body that are read at once; 0 for no limit."""
-        return self._client_max_size
+        """Bytes of a request body that are read as a whole, 0 for no limit; the default if none was given.
+
+        A sub-application without one has that of the application around it; `Request.client_max_size` is what holds.
+        """
+        return bounds_of((self._policy,)).client_max_size
 
     @property
     def client_max_fields(self) -> int:
-        """Fields of a form."""
-        return self._client_max_fields
+        """Fields of a form, 0 for no limit; otherwise as `client_max_size`."""
+        return bounds_of((self._policy,)).client_max_fields
 
     @property
     def disconnect(self) -> Disconnect | None:
         """What a client's leaving does to a handler; None leaves it to the surroundings."""
-        return self._disconnect
+        return self._policy.disconnect
+
+    @property
+    def policy(self) -> Policy:
+        """The limits that were given to this very application, and its word on clients that leave."""
+        return self._policy
 
     # -- building --------------------------------------------------------------------------------------------------
 

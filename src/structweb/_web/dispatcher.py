@@ -5,14 +5,15 @@ import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, Never, TypedDict, Unpack, cast
+from typing import TYPE_CHECKING, ClassVar, Never, Unpack, cast
 
 from structweb._web.errors import HTTPMethodNotAllowed, HTTPNotFound
 from structweb._web.index import ResourceIndex
 from structweb._web.matching import AbstractRouter, MatchInfoError, UrlMappingMatchInfo
 from structweb._web.patterns import has_variables
+from structweb._web.policy import PolicyOptions
 from structweb._web.resources import AbstractResource, DynamicResource, PlainResource, Resource
-from structweb._web.routes import METH_ANY, AbstractRoute, AnyHandler, Disconnect, ExpectHandler, ResourceRoute
+from structweb._web.routes import METH_ANY, AbstractRoute, AnyHandler, ExpectHandler, ResourceRoute
 from structweb._web.static import StaticOptions, StaticResource
 from structweb._web.view import AbstractView
 from structweb._wire.urlpath import decode_path
@@ -22,15 +23,13 @@ if TYPE_CHECKING:
     from structweb._web.routedef import AbstractRouteDef
 
 
-class RouteOptions(TypedDict, total=False):
+class RouteOptions(PolicyOptions, total=False):
     """What may be said of a route besides its method, path and handler."""
 
     #: The name of the resource.
     name: str | None
     #: What answers an Expect field; by default ``100 Continue`` is sent.
     expect_handler: ExpectHandler | None
-    #: What a client's leaving does to the handler; by default what its application says.
-    disconnect: Disconnect | None
 
 
 class ResourcesView(Collection[AbstractResource]):
@@ -214,15 +213,15 @@ class UrlDispatcher(AbstractRouter, Mapping[str, AbstractResource]):
         *,
         name: str | None = None,
         expect_handler: ExpectHandler | None = None,
-        disconnect: Disconnect | None = None,
+        **options: Unpack[PolicyOptions],
     ) -> AbstractRoute:
-        """Add a handler for a method (``*`` for any) and a path.
+        """Add a handler for a method (``*`` for any) and a path; `options` are those of `PolicyOptions`.
 
         Raises ValueError for a bad method, path or name, AssertionError for a handler that cannot be called,
         RuntimeError if the method is taken or the router frozen.
         """
         resource = self.add_resource(path, name=name)
-        return resource.add_route(method, handler, expect_handler=expect_handler, disconnect=disconnect)
+        return resource.add_route(method, handler, expect_handler=expect_handler, **options)
 
     def add_get(
         self,
@@ -232,13 +231,13 @@ class UrlDispatcher(AbstractRouter, Mapping[str, AbstractResource]):
         name: str | None = None,
         allow_head: bool = True,
         expect_handler: ExpectHandler | None = None,
-        disconnect: Disconnect | None = None,
+        **options: Unpack[PolicyOptions],
     ) -> AbstractRoute:
         """Add a handler for GET, and for HEAD unless `allow_head` is false; return the route for GET."""
         resource = self.add_resource(path, name=name)
         if allow_head:
-            resource.add_route("HEAD", handler, expect_handler=expect_handler, disconnect=disconnect)
-        return resource.add_route("GET", handler, expect_handler=expect_handler, disconnect=disconnect)
+            resource.add_route("HEAD", handler, expect_handler=expect_handler, **options)
+        return resource.add_route("GET", handler, expect_handler=expect_handler, **options)
 
     def add_head(self, path: str, handler: AnyHandler, **options: Unpack[RouteOptions]) -> AbstractRoute:
         """Add a handler for HEAD."""

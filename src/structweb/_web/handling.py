@@ -15,12 +15,12 @@ An error that leaves a task group alone counts as itself.
 import logging
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from inspect import isawaitable
 from time import perf_counter
 from types import MappingProxyType
-from typing import Final, Generic, NamedTuple, Never, TypeAlias, TypeVar
+from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 import anyio
 
@@ -29,20 +29,19 @@ from structweb._server.crew import Crew
 from structweb._server.exchange import Exchange, Stage
 from structweb._server.firewall import unwrapped
 from structweb._web.app import Application
+from structweb._web.composing import bound_route, compose_lineage, compose_unmatched
 from structweb._web.crash import crash_page
 from structweb._web.errors import (
     HTTPBadRequest,
     HTTPException,
-    HTTPNotFound,
     HTTPRequestHeaderFieldsTooLarge,
     HTTPRequestTimeout,
     HTTPRequestURITooLong,
 )
 from structweb._web.matching import MatchInfoError, UrlMappingMatchInfo
-from structweb._web.middleware import compose
 from structweb._web.request import BaseRequest, Request
 from structweb._web.response import Response
-from structweb._web.routes import Handler, Lineage
+from structweb._web.routes import Handler
 from structweb._web.settings import Settings, settings_from
 from structweb._web.streaming import StreamResponse
 from structweb._web.target import split_path
@@ -74,27 +73,6 @@ class Unanswered(NamedTuple):
     headers: Mapping[str, str] = _NO_HEADERS
 
 
-def compose_lineage(lineage: Lineage) -> Handler:
-    """Return the handler of a route with everything around it, and keep it for the next request of the same kind."""
-    handler = compose(lineage.route.handler, lineage.apps)
-    policies = [*(app.disconnect for app in lineage.apps), lineage.route.disconnect]
-    lineage.composed = handler = _with_policy(handler, policies)
-    return handler
-
-
-def _with_policy(handler: Handler, policies: Sequence[str | None]) -> Handler:
-    """Return `handler` so that the innermost policy on a client's leaving applies to it; most have none."""
-    policy = next((policy for policy in reversed(policies) if policy is not None), None)
-    if policy is None:
-        return handler
-
-    def call(request: Request) -> Awaitable[StreamResponse]:
-        request._exchange.disconnect = policy  # in time: the policy counts from the handler's first suspension
-        return handler(request)
-
-    return call
-
-
 def _has_prepare_receivers(app: Application) -> bool:
     return bool(app.on_response_prepare) or any(map(_has_prepare_receivers, app.subapps))
 
@@ -106,10 +84,6 @@ async def dismissed(crew: Crew) -> Exception | None:
     except ExceptionGroup as group:
         return group
     return None
-
-
-async def _raise_unmatched(request: Request) -> Never:
-    raise request.match_info.http_exception or HTTPNotFound
 
 
 def _refusal_error(refusal: Refusal) -> HTTPException:
@@ -331,9 +305,10 @@ class WebHandler(AnsweringHandler[Request]):
         if match_info.http_exception is not None:
             handler = self._unmatched.get(match_info.apps)
             if handler is None:
-                handler = self._unmatched[match_info.apps] = compose(_raise_unmatched, match_info.apps)
+                handler = self._unmatched[match_info.apps] = compose_unmatched(match_info.apps)
             return await handler(request)
         if exchange.head.block.expect is not None:
+            bound_route(match_info.lineage, request)
             response = await match_info.expect_handler(request)
             if response is not None:
                 return response

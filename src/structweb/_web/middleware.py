@@ -2,11 +2,11 @@
 
 A middleware is called with the request and the handler that it runs around, and returns a response: usually what
 ``await handler(request)`` gives.  The first of an application's list is the outermost; a parent application's are
-around those of its sub-applications.
+around those of its sub-applications, and those of a route are inside of all of them.
 """
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial, update_wrapper
 from inspect import Parameter, isawaitable, iscoroutinefunction, signature
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
@@ -42,10 +42,16 @@ def compose(handler: Handler, apps: "tuple[Application, ...]") -> Handler:
     if not any(app.middlewares for app in apps):
         return handler
     for app in reversed(apps):
-        for around in reversed(app.middlewares):
-            handler = _wrapped(around, handler)
+        handler = surround(handler, app.middlewares)
         if len(apps) > 1 and (app.middlewares or app is apps[-1]):
             handler = _in_app(app, handler)
+    return handler
+
+
+def surround(handler: Handler, middlewares: Sequence[Middleware]) -> Handler:
+    """Return `handler` with `middlewares` around it, the first one outermost."""
+    for around in reversed(middlewares):
+        handler = _wrapped(around, handler)
     return handler
 
 

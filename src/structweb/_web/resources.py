@@ -2,17 +2,17 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sized
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias, Unpack
 
 from yarl import URL
 
 from structweb._web.matching import UrlMappingMatchInfo
 from structweb._web.patterns import PathTemplate, parse_template
+from structweb._web.policy import PolicyOptions
 from structweb._web.routes import (
     METH_ANY,
     AbstractRoute,
     AnyHandler,
-    Disconnect,
     ExpectHandler,
     Info,
     ResourceRoute,
@@ -85,11 +85,12 @@ class Resource(AbstractResource):
         handler: AnyHandler,
         *,
         expect_handler: ExpectHandler | None = None,
-        disconnect: Disconnect | None = None,
+        **options: Unpack[PolicyOptions],
     ) -> ResourceRoute:
         """Add a handler for a method (``*``: for every method without a route of its own) and return the route.
 
-        Raises RuntimeError if an earlier route takes the method already.
+        `options` are limits and middlewares for this route alone: see `PolicyOptions`.  Raises RuntimeError if an
+        earlier route takes the method already.
         """
         taken = self.route_for(checked_method(method))
         if taken is not None:
@@ -97,7 +98,7 @@ class Resource(AbstractResource):
                 f"Added route will never be executed, method {taken.method} is already registered"
                 f" (adding {method} to {self!r})"
             )
-        route = ResourceRoute(method, handler, self, expect_handler=expect_handler, disconnect=disconnect)
+        route = ResourceRoute(method, handler, self, expect_handler=expect_handler, **options)
         self.register_route(route)
         return route
 

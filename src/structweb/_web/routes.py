@@ -2,19 +2,21 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import wraps
 from inspect import isawaitable, iscoroutinefunction
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, Unpack, cast
 
 from yarl import URL
 
 from structweb._web.errors import HTTPException, HTTPExpectationFailed
+from structweb._web.policy import Disconnect, LimitOptions, Policy, PolicyOptions, checked_middlewares
 from structweb._web.view import AbstractView
 from structweb._wire.events import HttpVersion11
 
 if TYPE_CHECKING:
     from structweb._web.app import Application
+    from structweb._web.middleware import Middleware
     from structweb._web.request import Request
     from structweb._web.resources import AbstractResource
     from structweb._web.streaming import StreamResponse
@@ -25,8 +27,6 @@ Handler: TypeAlias = Callable[["Request"], Awaitable["StreamResponse"]]
 AnyHandler: TypeAlias = Handler | Callable[["Request"], "StreamResponse"] | type[AbstractView]
 #: What runs for a request with an Expect field, before the middlewares.  A response ends the exchange.
 ExpectHandler: TypeAlias = Callable[["Request"], "Awaitable[StreamResponse | None] | StreamResponse | None"]
-#: What a client's leaving does to the handler: "cancel" it, or let it "finish".
-Disconnect: TypeAlias = Literal["cancel", "finish"]
 #: What `get_info` tells; the keys depend on the kind of resource.
 Info: TypeAlias = Mapping[str, Any]  # Any: a path, a pattern, an application, an exception, ... by the key
 
@@ -68,7 +68,8 @@ class Lineage:
 class AbstractRoute(ABC):
     """A method (a token or ``*``) and the handler for it.
 
-    Raises ValueError for a method that is no token and AssertionError for a handler that cannot be called.
+    Raises ValueError for a method that is no token and AssertionError for a handler that cannot be called; `limits`
+    and `middlewares` hold for this route alone: see `PolicyOptions`.
     """
 
     def __init__(
@@ -77,11 +78,13 @@ class AbstractRoute(ABC):
         handler: AnyHandler,
         *,
         expect_handler: ExpectHandler | None = None,
-        disconnect: Disconnect | None = None,
         resource: "AbstractResource | None" = None,
+        middlewares: "Iterable[Middleware]" = (),
+        **limits: Unpack[LimitOptions],
     ) -> None:
         self._method = checked_method(method)
-        self._disconnect = checked_disconnect(disconnect)
+        self._middlewares = checked_middlewares(middlewares)
+        self._policy = Policy(**limits)
         self._handler = _awaitable(handler)
         if expect_handler is None:
             expect_handler = _default_expect_handler
@@ -104,7 +107,17 @@ class AbstractRoute(ABC):
     @property
     def disconnect(self) -> Disconnect | None:
         """What a client's leaving does to the handler; None leaves it to the application."""
-        return self._disconnect
+        return self._policy.disconnect
+
+    @property
+    def policy(self) -> Policy:
+        """The limits that hold for this route alone, and its word on clients that leave."""
+        return self._policy
+
+    @property
+    def middlewares(self) -> "tuple[Middleware, ...]":
+        """The middlewares for this route alone, the outermost first; those of its applications are around them."""
+        return self._middlewares
 
     @property
     @abstractmethod
@@ -148,9 +161,9 @@ class ResourceRoute(AbstractRoute):
         resource: "AbstractResource",
         *,
         expect_handler: ExpectHandler | None = None,
-        disconnect: Disconnect | None = None,
+        **options: Unpack[PolicyOptions],
     ) -> None:
-        super().__init__(method, handler, expect_handler=expect_handler, disconnect=disconnect, resource=resource)
+        super().__init__(method, handler, expect_handler=expect_handler, resource=resource, **options)
         self._owner = resource
 
     def __repr__(self) -> str:
@@ -207,13 +220,6 @@ class SystemRoute(AbstractRoute):
     def get_info(self) -> Info:
         """Return the exception as ``http_exception``."""
         return {"http_exception": self._http_exception}
-
-
-def checked_disconnect(disconnect: Disconnect | None) -> Disconnect | None:
-    """Return the policy; ValueError if it is none."""
-    if disconnect not in (None, "cancel", "finish"):
-        raise ValueError(f"disconnect must be 'cancel', 'finish' or None, got {disconnect!r}")
-    return disconnect
 
 
 def checked_method(method: str) -> str:

@@ -6,7 +6,7 @@ import stat
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from html import escape
-from typing import TYPE_CHECKING, ClassVar, Final, TypedDict
+from typing import TYPE_CHECKING, ClassVar, Final, Unpack
 
 from anyio import to_thread
 from yarl import URL
@@ -14,6 +14,7 @@ from yarl import URL
 from structweb._web.errors import HTTPForbidden, HTTPNotFound
 from structweb._web.files import ACCEPT_ENCODING, CHUNK_SIZE, FileResponse
 from structweb._web.matching import UrlMappingMatchInfo
+from structweb._web.policy import PolicyOptions
 from structweb._web.representation import KnownFiles, Representation, error_status, look_at, open_file
 from structweb._web.resources import Resolution
 from structweb._web.response import Response
@@ -43,7 +44,7 @@ _PAGE: Final = """\
 """
 
 
-class StaticOptions(TypedDict, total=False):
+class StaticOptions(PolicyOptions, total=False):
     """What may be said of a folder besides its prefix and path."""
 
     #: The name of the resource.
@@ -80,6 +81,7 @@ class StaticResource(PrefixResource):
         show_index: bool = False,
         follow_symlinks: bool = False,
         append_version: bool = False,
+        **options: Unpack[PolicyOptions],
     ) -> None:
         super().__init__(prefix, name=name)
         self._safe_prefix = decode_path(self._prefix)
@@ -95,10 +97,11 @@ class StaticResource(PrefixResource):
         self._follow_symlinks = follow_symlinks
         self._append_version = append_version
         self._expect_handler = expect_handler
+        self._options = options
         self._files = KnownFiles()
         self._versions: dict[str, tuple[tuple[int, ...], str]] = {}
         self._routes = {
-            method: ResourceRoute(method, self._handle, self, expect_handler=expect_handler)
+            method: ResourceRoute(method, self._handle, self, expect_handler=expect_handler, **options)
             for method in ("GET", "HEAD")
         }
 
@@ -125,7 +128,9 @@ class StaticResource(PrefixResource):
         """Add a handler for OPTIONS.  Raises RuntimeError if there is one already."""
         if "OPTIONS" in self._routes:
             raise RuntimeError(f"the OPTIONS route of {self!r} was set already")
-        self._routes["OPTIONS"] = ResourceRoute("OPTIONS", handler, self, expect_handler=self._expect_handler)
+        self._routes["OPTIONS"] = ResourceRoute(
+            "OPTIONS", handler, self, expect_handler=self._expect_handler, **self._options
+        )
 
     # -- URLs ------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,103 @@
+"""What routes and applications say of the requests that reach them: limits, and what a client's leaving means.
+
+The innermost word counts: a route's before its application's, and that one's before the one of the application around it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias, TypedDict
+
+if TYPE_CHECKING:
+    from structweb._web.middleware import Middleware
+
+#: What a client's leaving does to the handler: "cancel" it, or let it "finish".
+Disconnect: TypeAlias = Literal["cancel", "finish"]
+
+
+class Inherited(Enum):
+    """Nothing was said here: what the surroundings say holds."""
+
+    INHERITED = "inherited"
+
+
+INHERITED: Final = Inherited.INHERITED
+
+
+class LimitOptions(TypedDict, total=False):
+    """What may be said of a route; where it is not said, its application's word holds."""
+
+    #: What a client's leaving does to the handler.
+    disconnect: Disconnect | None
+    #: Bytes of a body that are read as a whole, counted decompressed; 0 or None: no limit.
+    client_max_size: int | None
+    #: Fields of a form; 0: no limit.
+    client_max_fields: int
+    #: Seconds that the handler may take, the route's middlewares included; None: no limit.  Then a TimeoutError: 504.
+    handler_timeout: float | None
+
+
+class PolicyOptions(LimitOptions, total=False):
+    """What may be said of a route besides its method, path, handler and name."""
+
+    #: Middlewares for this route alone, inside of those of its applications; the first is the outermost.
+    middlewares: "Iterable[Middleware]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What one route or application says.  Raises TypeError and ValueError for what makes no sense."""
+
+    disconnect: Disconnect | None = None
+    client_max_size: int | Inherited | None = INHERITED
+    client_max_fields: int | Inherited = INHERITED
+    handler_timeout: float | Inherited | None = INHERITED
+
+    def __post_init__(self) -> None:
+        if self.disconnect not in (None, "cancel", "finish"):
+            raise ValueError(f"disconnect must be 'cancel', 'finish' or None, got {self.disconnect!r}")
+        for name, limit in (("client_max_size", self.client_max_size), ("client_max_fields", self.client_max_fields)):
+            if limit is not INHERITED and limit is not None and limit < 0:
+                raise ValueError(f"{name} must not be negative (0 is no limit), got {limit!r}")
+        timeout = self.handler_timeout
+        if timeout is not INHERITED and timeout is not None and not timeout > 0:
+            raise ValueError(f"handler_timeout must be more than 0 seconds, or None for no limit, got {timeout!r}")
+
+
+class Bounds(NamedTuple):
+    """What holds for one route, once everybody has had a say."""
+
+    #: None leaves it to the server.
+    disconnect: Disconnect | None = None
+    #: 0: no limit.
+    client_max_size: int = 1024**2
+    #: 0: no limit.
+    client_max_fields: int = 1000
+    #: None: no limit.
+    handler_timeout: float | None = None
+
+
+def bounds_of(policies: Iterable[Policy]) -> Bounds:
+    """Return what holds where `policies`, the outermost first, meet."""
+    disconnect, size, fields, timeout = Bounds()
+    for policy in policies:
+        if policy.disconnect is not None:
+            disconnect = policy.disconnect
+        if policy.client_max_size is not INHERITED:
+            size = policy.client_max_size or 0
+        if policy.client_max_fields is not INHERITED:
+            fields = policy.client_max_fields
+        if policy.handler_timeout is not INHERITED:
+            timeout = policy.handler_timeout
+    return Bounds(disconnect, size, fields, timeout)
+
+
+def checked_middlewares(middlewares: "Iterable[Middleware]") -> "tuple[Middleware, ...]":
+    """Return the middlewares of a route; TypeError for what is none."""
+    if callable(middlewares):
+        raise TypeError(f"middlewares must be a list of middlewares, got {middlewares!r}")
+    found = tuple(middlewares)
+    for around in found:
+        if not callable(around):
+            raise TypeError(f"a middleware must be callable, got {around!r}")
+    return found
