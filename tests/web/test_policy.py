@@ -273,7 +273,10 @@ def by_adders(app, options):
 
 def by_definitions(app, options):
     definitions = [
-        *(getattr(web, verb)(f"/{verb}", tell, **options) for verb in ("get", "post", "put", "patch", "delete", "options")),
+        *(
+            getattr(web, verb)(f"/{verb}", tell, **options)
+            for verb in ("get", "post", "put", "patch", "delete", "options")
+        ),
         web.route("GET", "/route", tell, **options),
         web.view("/view", Pages, **options),
     ]

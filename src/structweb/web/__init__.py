@@ -14,6 +14,7 @@ from structweb._web.content import (
 )
 from structweb._web.dispatcher import (
     ResourcesView,
+    RouteOptions,
     RoutesView,
     UrlDispatcher,
 )
@@ -167,7 +168,7 @@ from structweb._web.sites import (
     TCPSite,
     UnixSite,
 )
-from structweb._web.static import StaticResource
+from structweb._web.static import StaticOptions, StaticResource
 from structweb._web.streaming import StreamResponse
 from structweb._web.subapps import (
     MatchedSubAppResource,
@@ -289,6 +290,7 @@ __all__ = [
     "Response",
     "ResponseKey",
     "RouteDef",
+    "RouteOptions",
     "RouteTableDef",
     "RoutesView",
     "RunnerOptions",
@@ -299,6 +301,7 @@ __all__ = [
     "Signal",
     "SockSite",
     "StaticDef",
+    "StaticOptions",
     "StaticResource",
     "StreamReader",
     "StreamResponse",
