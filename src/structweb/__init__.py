@@ -7,12 +7,6 @@
 from structweb._server.departures import ClientConnectionResetError
 from structweb._server.version import __version__
 from structweb._web.content import IncompleteReadError, LineTooLong, StreamReader
-from structweb._web.disposition import (
-    BadContentDispositionHeader,
-    BadContentDispositionParam,
-    content_disposition_filename,
-    parse_content_disposition,
-)
 from structweb._web.file_payload import (
     BufferedReaderPayload,
     BytesIOPayload,
@@ -39,6 +33,12 @@ from structweb._web.payload import (
     register_payload,
 )
 from structweb._wire.conditional import ETag
+from structweb._wire.disposition import (
+    BadContentDispositionHeader,
+    BadContentDispositionParam,
+    content_disposition_filename,
+    parse_content_disposition,
+)
 from structweb._wire.events import HttpVersion, HttpVersion10, HttpVersion11
 
 __all__ = [

@@ -17,10 +17,10 @@ from structweb import (
     content_disposition_filename,
     parse_content_disposition,
 )
-from structweb._web.disposition import BadContentDispositionHeader, BadContentDispositionParam
 from structweb._web.multipart import MAX_DEPTH, NotMultipartError
 from structweb._web.response import Response
 from structweb._web.streaming import StreamResponse
+from structweb._wire.disposition import BadContentDispositionHeader, BadContentDispositionParam
 from structweb._wire.multipart import MultipartError
 from structweb._wire.part_coding import UnknownEncodingError
 from tests.web.served import serving

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, Final, Self
 
@@ -10,10 +10,11 @@ from multidict import istr
 
 from structweb._web.content import MAX_LINE, LineTooLong
 from structweb._web.headers import CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE
-from structweb._wire.content_disposition import parameter_of, read_disposition
+from structweb._wire.decoders import CodingError, Decoder
+from structweb._wire.disposition import parameter_of, read_disposition
 from structweb._wire.media_type import parse_media_type
 from structweb._wire.multipart import MultipartError, MultipartParser
-from structweb._wire.part_coding import Inflater, transfer_decode, whole_length
+from structweb._wire.part_coding import part_decoder, transfer_decode, whole_length
 from structweb._wire.urlencoded import parse_form
 
 CONTENT_TRANSFER_ENCODING: Final = istr("Content-Transfer-Encoding")
@@ -24,6 +25,22 @@ async def _let_others_run() -> None:
     from anyio.lowlevel import checkpoint  # readers are importable where no event loop is installed
 
     await checkpoint()
+
+
+class _Pieces(AsyncIterator[bytes]):
+    """Gives pieces with a checkpoint before each.  Needs no closing, unlike an async generator that is left half-way."""
+
+    __slots__ = ("_pieces",)
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+
+    async def __anext__(self) -> bytes:
+        await _let_others_run()
+        piece = next(self._pieces, None)
+        if piece is None:
+            raise StopAsyncIteration
+        return piece
 
 
 class PartContent:
@@ -95,7 +112,7 @@ class BodyPartReader:
         # Read and not returned yet.
         self._held = b""
         self._at_eof = False
-        self._inflater: Inflater | None = None
+        self._decoder: Decoder | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name!r} filename={self.filename!r}>"
@@ -148,6 +165,7 @@ class BodyPartReader:
                 data = await self._receive(size)
             if not data:
                 self._at_eof = True
+                self._finish_decoding(self._decoder)
                 return b""
             end = whole_length(data[:size], encoding) if encoding else min(size, len(data))
             if end:
@@ -240,20 +258,38 @@ class BodyPartReader:
     def _transfer_encoding(self) -> str:
         return self.headers.get(CONTENT_TRANSFER_ENCODING, "").strip().lower()
 
-    def _new_inflater(self) -> Inflater | None:
+    def _new_decoder(self) -> Decoder | None:
         # RFC 7578 section 4.8: not in forms.
         encoding = "" if self._is_form_data else self.headers.get(CONTENT_ENCODING, "").strip().lower()
-        return None if encoding in ("", "identity") else Inflater(encoding, self._max_decompress_size)
+        return None if encoding in ("", "identity") else part_decoder(encoding)
 
-    def _decoded(self, data: bytes, inflater: Inflater | None) -> Iterable[bytes]:
+    def _decoded(self, data: bytes, decoder: Decoder | None) -> Iterator[bytes]:
         plain = transfer_decode(data, self._transfer_encoding)
-        return (plain,) if inflater is None else inflater.feed(plain)
+        if decoder is None:
+            yield plain
+            return
+        decoder.feed(plain)
+        try:
+            while piece := decoder.take(self._max_decompress_size):
+                yield piece
+        except CodingError as exc:
+            raise self._bad_data(exc) from None
 
     def _decoded_whole(self, data: bytes) -> Iterator[bytes]:
-        inflater = self._new_inflater()
-        yield from self._decoded(data, inflater)
-        if inflater is not None and not inflater.complete:
-            raise MultipartError(f"a part ends in the middle of its {self.headers[CONTENT_ENCODING]} data")
+        decoder = self._new_decoder()
+        yield from self._decoded(data, decoder)
+        self._finish_decoding(decoder)
+
+    def _finish_decoding(self, decoder: Decoder | None) -> None:
+        """Raise if the part has ended in the middle of its compressed data."""
+        if decoder is not None:
+            try:
+                decoder.finish()
+            except CodingError as exc:
+                raise self._bad_data(exc) from None
+
+    def _bad_data(self, error: CodingError) -> MultipartError:
+        return MultipartError(f"bad {self.headers[CONTENT_ENCODING]} data in a part: {error}")
 
     def decode(self, data: bytes | bytearray) -> bytes:
         """Return `data`, all of what was read of the part, without its transfer encoding and its compression.
@@ -266,16 +302,18 @@ class BodyPartReader:
             self._add(decoded, piece)
         return bytes(decoded)
 
-    async def decode_iter(self, data: bytes | bytearray) -> AsyncGenerator[bytes]:
-        """Yield `data` decoded in pieces of bounded size; call it with one chunk of `read_chunk` after the other.
+    def decode_iter(self, data: bytes | bytearray) -> AsyncIterator[bytes]:
+        """Iterate over `data` decoded, in pieces of bounded size; call it with one chunk of `read_chunk` after the other.
 
-        Raises as `decode`, but knows no limit for the sum of what it yields.
+        Raises as `decode`, but knows no limit for the sum of the pieces.  That compressed data is cut short is
+        what the `read_chunk` behind the last one says.
         """
-        if self._inflater is None:
-            self._inflater = self._new_inflater()
-        for piece in self._decoded(bytes(data), self._inflater):
-            yield piece
-            await _let_others_run()
+        return _Pieces(self._decoded_next(bytes(data)))
+
+    def _decoded_next(self, data: bytes) -> Iterator[bytes]:
+        if self._decoder is None:
+            self._decoder = self._new_decoder()
+        yield from self._decoded(data, self._decoder)
 
     # -- header ----------------------------------------------------------------------------------------------------
 

@@ -3,16 +3,15 @@
 import base64
 import binascii
 import zlib
-from collections.abc import Iterator
 from typing import Final
 
+from structweb._wire.codings import ContentCoding
+from structweb._wire.decoders import Decoder, make_decoder
 from structweb._wire.multipart import MultipartError
 
 _BASE64: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=")
 _NOT_BASE64: Final = bytes(sorted(set(range(256)) - _BASE64))
 _VERBATIM: Final = ("", "binary", "8bit", "7bit")
-#: Either header of zlib's format: its first byte, for a window of up to 32 KiB.
-_ZLIB: Final = frozenset(range(0x08, 0x80, 0x10))
 
 
 class UnknownEncodingError(MultipartError, RuntimeError):
@@ -62,43 +61,14 @@ def whole_length(data: bytes, encoding: str) -> int:
     return len(data)
 
 
-class Inflater:
-    """Takes gzip or deflate away from a stream of bytes, no more than `piece` decoded bytes at a time."""
+def part_decoder(encoding: str) -> Decoder:
+    """Return what takes the Content-Encoding (lower-cased) of a part away.
 
-    def __init__(self, encoding: str, piece: int) -> None:
-        if encoding not in ("gzip", "deflate"):
-            raise UnknownEncodingError(f"unknown content encoding: {encoding}")
-        self._encoding = encoding
-        self._piece = piece
-        self._stream: zlib._Decompress | None = None
-
-    def _fresh(self, data: bytes) -> "zlib._Decompress":
-        if self._encoding == "gzip":
-            return zlib.decompressobj(16 + zlib.MAX_WBITS)
-        # Many senders leave out the frame that deflate should have.
-        return zlib.decompressobj(zlib.MAX_WBITS if data[0] in _ZLIB else -zlib.MAX_WBITS)
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """Yield what `data` adds.  Raises MultipartError for data that is not in this encoding."""
-        more = False
-        while data or more:
-            if self._stream is None or self._stream.eof:
-                if not data:
-                    return
-                self._stream = self._fresh(data)
-            try:
-                decoded = self._stream.decompress(data, self._piece)
-            except zlib.error as exc:
-                raise MultipartError(f"bad {self._encoding} data in a part: {exc}") from None
-            if decoded:
-                yield decoded
-            data = self._stream.unused_data if self._stream.eof else self._stream.unconsumed_tail
-            more = len(decoded) == self._piece
-
-    @property
-    def complete(self) -> bool:
-        """Whether the data did not break off."""
-        return self._stream is None or self._stream.eof
+    Raises UnknownEncodingError for others than ``gzip`` and ``deflate``, which are those that senders of parts know.
+    """
+    if encoding not in ("gzip", "deflate"):
+        raise UnknownEncodingError(f"unknown content encoding: {encoding}")
+    return make_decoder(ContentCoding(encoding))
 
 
 def deflater(encoding: str) -> "zlib._Compress":
