@@ -6,7 +6,7 @@
 # Nothing here may load an event loop: the wire's tests run where none is installed.
 from structweb._server.departures import ClientConnectionResetError
 from structweb._server.version import __version__
-from structweb._web.content import IncompleteReadError, LineTooLong, StreamReader
+from structweb._web.content import EMPTY_PAYLOAD, IncompleteReadError, LineTooLong, StreamReader
 from structweb._web.file_payload import (
     BufferedReaderPayload,
     BytesIOPayload,
@@ -42,6 +42,7 @@ from structweb._wire.disposition import (
 from structweb._wire.events import HttpVersion, HttpVersion10, HttpVersion11
 
 __all__ = [
+    "EMPTY_PAYLOAD",
     "PAYLOAD_REGISTRY",
     "AsyncIterablePayload",
     "BadContentDispositionHeader",

@@ -6,6 +6,7 @@ import anyio
 import pytest
 
 from structweb._web.content import (
+    EMPTY_PAYLOAD,
     IncompleteReadError,
     LineTooLong,
     PayloadAccessError,
@@ -44,7 +45,9 @@ async def test_no_body_is_a_stream_at_its_end():
         assert content.is_eof()
         assert content.at_eof()
         assert content.exception() is None
-        assert repr(content) == "<StreamReader 0 bytes received, eof>"
+        assert content is EMPTY_PAYLOAD
+        assert content.get_read_buffer_limits() == (0, 0)
+        assert repr(content) == "<EmptyStreamReader 0 bytes received, eof>"
         assert await content.read() == b""
         assert await content.read(5) == b""
         assert await content.readany() == b""
@@ -58,6 +61,16 @@ async def test_no_body_is_a_stream_at_its_end():
         return [line async for line in content]
 
     assert await looked_at(look) == []
+
+
+@pytest.mark.parametrize("fields", [(), ("Content-Encoding: gzip",)])
+async def test_read_buffer_limits_are_the_settings(fields):
+    async def handler(request):
+        return Response(text=repr(request.content.get_read_buffer_limits()))
+
+    sent = request_bytes("/", *fields, method="POST", body=b"x")
+    assert parse(await talk(handler, sent)).body == b"(65536, 131072)"
+    assert parse(await talk(handler, sent, read_bufsize=1000)).body == b"(1000, 2000)"
 
 
 async def test_read():

@@ -58,6 +58,11 @@ def test_bad_braces_and_names_are_refused(path):
         parse_template(path)
 
 
+def test_a_lone_brace_is_pointed_at():
+    with pytest.raises(ValueError, match="got a lone '{' at position 5"):
+        parse_template("/{a}/{")
+
+
 @pytest.mark.parametrize("path", ["/{a:[}", "/{a:(}", "/{a}/{a}", "/{a:*}", "/{b:(?P=a)}"])
 def test_bad_expressions_are_refused(path):
     with pytest.raises(ValueError, match="Bad pattern"):

@@ -35,6 +35,13 @@ def test_a_dynamic_resource_tells_about_itself():
     assert repr(resource) == "<DynamicResource 'name' /u/{id}>"
 
 
+def test_a_dynamic_resource_tells_what_a_variable_part_is():
+    assert DynamicResource.DYN.fullmatch("{id}")["var"] == "id"
+    assert DynamicResource.DYN.fullmatch(r"{id:\d+}") is None
+    assert DynamicResource.DYN_WITH_RE.fullmatch(r"{id:\d{2,3}}").groupdict() == {"var": "id", "re": r"\d{2,3}"}
+    assert DynamicResource("/{id}").get_info()["pattern"].pattern == f"/(?P<id>{DynamicResource.GOOD})"
+
+
 @pytest.mark.parametrize("resource", [PlainResource("/p"), DynamicResource("/{p}")])
 def test_a_resource_is_a_collection_of_its_routes(resource):
     get, post = resource.add_route("GET", handler), resource.add_route("POST", handler)

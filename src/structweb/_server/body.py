@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 from structweb._wire.events import Refusal
-from structweb._wire.limits import Phase
+from structweb._wire.limits import Limits, Phase
 
 if TYPE_CHECKING:
     from structweb._server.connection import Connection
@@ -33,6 +33,11 @@ class Body:
     def chunk_ended(self) -> bool:
         """Whether what `receive` returned last is the end of a chunk of the chunked encoding."""
         return self._connection.wire.chunk_ended
+
+    @property
+    def limits(self) -> Limits:
+        """The connection's limits."""
+        return self._connection.config.limits
 
     @property
     def trailers(self) -> tuple[tuple[bytes, bytes], ...]:
@@ -65,12 +70,3 @@ class Body:
         connection = self._connection
         if connection.exchange is not self._incoming or connection.phase in OVER:
             raise RuntimeError(f"cannot receive: {self._incoming.head!r} is over")
-
-    def receive_nowait(self) -> bytes | None:
-        """Return the next bytes that have already arrived, b"" at the end, None when there are none yet."""
-        self._check()
-        try:
-            return self._connection.wire.next_data()
-        except Refusal:
-            self._incoming.keep_alive = False
-            raise

@@ -131,6 +131,14 @@ class StreamReader:
             if self._error is None:
                 self._error = PayloadAccessError("the body of a request must be read before its response is complete")
 
+    def get_read_buffer_limits(self) -> tuple[int, int]:
+        """Return from how many unread bytes on the client is held back, and about how many are held at the most.
+
+        Both come from ``read_bufsize`` (`Limits.read_ahead`).  The bytes are those on the wire.
+        """
+        read_ahead = self._body.limits.read_ahead
+        return read_ahead, 2 * read_ahead
+
     # -- reading ---------------------------------------------------------------------------------------------------
 
     async def _has_more(self) -> bool:
@@ -313,3 +321,25 @@ class StreamReader:
     def iter_chunks(self) -> AsyncIterator[tuple[bytes, bool]]:
         """Iterate over what `readchunk` returns."""
         return _Iteration(self.readchunk, (b"", False))
+
+
+class EmptyStreamReader(StreamReader):
+    """The body of a request that has none: at its end from the start, and the same for all of them."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self._decoded = None
+        self._done = True
+        self._piece, self._offset = b"", 0
+        self._error = None
+        self._reading = self._chunk_ended = False
+        self.total_bytes = 0
+
+    def get_read_buffer_limits(self) -> tuple[int, int]:
+        """Return (0, 0): nothing is ever held."""
+        return 0, 0
+
+
+#: `Request.content` of every request without a body.
+EMPTY_PAYLOAD: Final[StreamReader] = EmptyStreamReader()

@@ -8,6 +8,7 @@ from structweb._web.errors import HTTPUnsupportedMediaType
 from structweb._wire.codings import ContentCoding, MissingCodingError, available_codings, known_coding
 from structweb._wire.decoders import CodingError, Decoder, make_decoder
 from structweb._wire.events import HeaderBlock, Refusal
+from structweb._wire.limits import Limits
 
 if TYPE_CHECKING:
     from structweb._server.body import Body
@@ -53,6 +54,11 @@ class DecodedBody:
     def chunk_ended(self) -> bool:
         """Never: where a chunk ended, nothing of what it decodes to need end."""
         return False
+
+    @property
+    def limits(self) -> Limits:
+        """The connection's limits."""
+        return self._body.limits
 
     def stop_decoding(self) -> None:
         """Hand out the rest as it comes, for throwing it away."""

@@ -14,7 +14,11 @@ from structweb._wire.urlpath import decode_path, decode_value, quote_path, requo
 
 #: What a variable part without a regular expression of its own matches.
 DEFAULT_PATTERN: Final = r"[^{}/]+"
-_VARIABLE: Final = re.compile(r"\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::(?P<regex>.+))?\}", re.DOTALL)
+#: A variable part within a path, whose expression may have braces of its own.
+ROUTE_RE: Final = re.compile(r"(\{[_a-zA-Z][^{}]*(?:\{[^{}]*\}[^{}]*)*\})")
+#: A variable part that matches `DEFAULT_PATTERN`, and one with an expression of its own.
+PLAIN_VARIABLE: Final = re.compile(r"\{(?P<var>[A-Za-z_][A-Za-z0-9_]*)\}")
+REGEX_VARIABLE: Final = re.compile(r"\{(?P<var>[A-Za-z_][A-Za-z0-9_]*):(?P<re>.+)\}", re.DOTALL)
 # What ties an expression to its own group numbers and names, so that it cannot be a part of a longer one.
 _REFERENCE: Final = re.compile(r"\\[1-9]|\(\?P=|\(\?\(")
 
@@ -137,36 +141,28 @@ def parse_template(path: str) -> PathTemplate:
 
 
 def _split(path: str) -> list[str]:
-    """Cut a path into literals and variables; a variable ends at the brace that balances its first one."""
-    pieces: list[str] = []
-    start = depth = 0
-    for at, char in enumerate(path):
-        if char == "{":
-            if depth == 0 and at > start:
-                pieces.append(path[start:at])
-                start = at
-            depth += 1
-        elif char == "}":
-            depth -= 1
-            if depth < 0:
-                raise ValueError(f"Invalid path {path!r}: expected '{{' before the '}}' at position {at}")
-            if depth == 0:
-                pieces.append(path[start : at + 1])
-                start = at + 1
-    if depth:
-        raise ValueError(f"Invalid path {path!r}: expected '}}' for the '{{' at position {start}, got the end")
-    if start < len(path):
-        pieces.append(path[start:])
+    """Cut a path into literals and variables."""
+    pieces = [piece for piece in ROUTE_RE.split(path) if piece]
+    start = 0
+    for piece in pieces:
+        if not ROUTE_RE.fullmatch(piece) and (brace := re.search("[{}]", piece)):
+            raise ValueError(
+                f"Invalid path {path!r}: expected {{name}} or {{name:regex}}, got a lone {brace[0]!r}"
+                f" at position {start + brace.start()}"
+            )
+        start += len(piece)
     return pieces
 
 
 def _parse_part(piece: str, path: str) -> str | Variable:
     if not piece.startswith("{"):
         return requote_path(piece)
-    found = _VARIABLE.fullmatch(piece)
+    if found := PLAIN_VARIABLE.fullmatch(piece):
+        return Variable(found["var"], DEFAULT_PATTERN)
+    found = REGEX_VARIABLE.fullmatch(piece)
     if found is None:
         raise ValueError(f"Invalid path {path!r}: expected {{name}} or {{name:regex}}, got {piece!r}")
-    return Variable(found["name"], found["regex"] or DEFAULT_PATTERN)
+    return Variable(found["var"], found["re"])
 
 
 def _regex(parts: tuple[str | Variable, ...]) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Never, Self
 
 from yarl import URL
 
-from structweb._web.content import StreamReader
+from structweb._web.content import EMPTY_PAYLOAD, StreamReader
 from structweb._web.decoding import DecodedBody, body_coding
 from structweb._web.errors import HTTPRequestEntityTooLarge
 from structweb._web.forms import RequestForms
@@ -109,7 +109,7 @@ class BaseRequest(State, RequestForms, RequestTarget, RequestLifetime):
 
     @property
     def content(self) -> StreamReader:
-        """The body as a stream.  Without a body, the stream is at its end."""
+        """The body as a stream.  Without a body it is `EMPTY_PAYLOAD`, which is at its end."""
         content = self._content
         if content is None:
             content = self._content = self._open_content()
@@ -119,7 +119,9 @@ class BaseRequest(State, RequestForms, RequestTarget, RequestLifetime):
 
     def _open_content(self) -> StreamReader:
         exchange = self._exchange
-        if self._auto_decompress and exchange.has_body:
+        if not exchange.has_body:
+            return EMPTY_PAYLOAD
+        if self._auto_decompress:
             coding = body_coding(exchange.head.block)
             if coding is not None:
                 return StreamReader(exchange, DecodedBody(exchange.body, coding))

@@ -1,13 +1,14 @@
 """Resources: one path each, with the routes for its methods."""
 
+import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sized
-from typing import TYPE_CHECKING, Final, TypeAlias, Unpack
+from typing import TYPE_CHECKING, ClassVar, Final, TypeAlias, Unpack
 
 from yarl import URL
 
 from structweb._web.matching import UrlMappingMatchInfo
-from structweb._web.patterns import PathTemplate, parse_template
+from structweb._web.patterns import DEFAULT_PATTERN, PLAIN_VARIABLE, REGEX_VARIABLE, PathTemplate, parse_template
 from structweb._web.policy import PolicyOptions
 from structweb._web.routes import (
     METH_ANY,
@@ -196,6 +197,11 @@ class PlainResource(Resource):
 
 class DynamicResource(Resource):
     r"""A resource with variable parts in its path: ``/users/{name}``, ``/{year:\d{4}}``."""
+
+    #: What a variable part is, without and with an expression of its own, and what it matches without.
+    DYN: ClassVar[re.Pattern[str]] = PLAIN_VARIABLE
+    DYN_WITH_RE: ClassVar[re.Pattern[str]] = REGEX_VARIABLE
+    GOOD: ClassVar[str] = DEFAULT_PATTERN
 
     def __init__(self, path: str, *, name: str | None = None) -> None:
         super().__init__(name=name)

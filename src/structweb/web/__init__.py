@@ -106,6 +106,7 @@ from structweb._web.middleware import (
     normalize_path_middleware,
 )
 from structweb._web.multipart import CharsetFieldError, NotMultipartError
+from structweb._web.patterns import ROUTE_RE
 from structweb._web.proxies import trusted_proxies
 from structweb._web.readiness import readiness
 from structweb._web.request import (
@@ -140,6 +141,7 @@ from structweb._web.routedef import (
     view,
 )
 from structweb._web.routes import (
+    HTTP_METHOD_RE,
     AbstractRoute,
     ResourceRoute,
     SystemRoute,
@@ -185,6 +187,8 @@ from structweb._wire.multipart import MultipartError
 from structweb._wire.part_coding import UnknownEncodingError
 
 __all__ = [
+    "HTTP_METHOD_RE",
+    "ROUTE_RE",
     "AbstractAccessLogger",
     "AbstractMatchInfo",
     "AbstractResource",
