@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from structweb._web.app import Application
-from structweb._web.keys import AppKey
+from structweb._web.keys import AppKey, NotAppKeyWarning, RequestKey
 from structweb._web.response import Response
 from structweb._web.signal import FrozenList
 
@@ -80,7 +80,8 @@ def test_handler_args_are_kept_for_the_runner():
 def test_an_application_is_a_mapping():
     app = Application()
     app[KEY] = 1
-    app["text"] = 2
+    with pytest.warns(NotAppKeyWarning, match="use a web.AppKey as key.* got 'text'"):
+        app["text"] = 2
     assert app[KEY] == 1
     assert len(app) == 2
     assert list(app) == [KEY, "text"]
@@ -94,6 +95,15 @@ def test_an_application_is_a_mapping():
     assert app.pop("text") == 2
     with pytest.raises(KeyError):
         app[KEY]
+
+
+@pytest.mark.parametrize("key", ["text", RequestKey("text", int)])
+def test_a_key_of_another_kind_warns_each_time(key):
+    app = Application()
+    for number in range(2):
+        with pytest.warns(NotAppKeyWarning, match="use a web.AppKey as key"):
+            app[key] = number
+    assert app[key] == app.get(key) == 1
 
 
 def test_an_application_is_equal_to_itself_only_and_true():

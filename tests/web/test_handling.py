@@ -480,6 +480,26 @@ def test_a_policy_is_one_of_two_words():
         Application().router.add_post("/", hello, disconnect="abort")
 
 
+async def test_a_handler_that_the_server_cuts_has_a_status_of_its_own(lines):
+    """Nobody was answered, and nobody left: 444, as in nginx."""
+
+    async def handler(request):
+        if request.path == "/itself":
+            request.cancel_scope.cancel()
+        await anyio.sleep_forever()
+
+    app = app_with(handler, path="/{path}")
+    async with serving(app, access_log_class=Recorder) as served:
+        connection = served.connect()
+        await connection.stream.send(get("/itself"))
+        assert await connection.rest() == b""
+        connection = served.connect()
+        await connection.stream.send(get("/shutdown"))
+        await anyio.sleep(1)
+        await served.engine.shutdown(2)
+    assert lines == [("GET", "/itself", 444, False), ("GET", "/shutdown", 444, False)]
+
+
 async def test_an_error_after_the_client_left_is_logged_and_not_sent(lines, caplog):
     async def handler(request):
         try:

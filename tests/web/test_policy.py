@@ -10,6 +10,8 @@ from tests.web.served import get, serving
 
 pytestmark = pytest.mark.anyio
 
+NAME = web.AppKey("name", str)
+
 MULTIPART = "Content-Type: multipart/form-data; boundary=B"
 URLENCODED = "Content-Type: application/x-www-form-urlencoded"
 
@@ -207,7 +209,7 @@ def noting(name, calls):
 
     @web.middleware
     async def note(request, handler):
-        calls.append(f"+{name} in {request.app['name']}")
+        calls.append(f"+{name} in {request.app[NAME]}")
         try:
             return await handler(request)
         finally:
@@ -216,13 +218,12 @@ def noting(name, calls):
     return note
 
 
-@pytest.mark.filterwarnings("ignore::structweb.web.NotAppKeyWarning")
 async def test_middlewares_of_a_route_are_inside_of_those_of_its_applications():
     calls = []
     app = web.Application(middlewares=[noting("app", calls)])
-    app["name"] = "app"
+    app[NAME] = "app"
     sub = web.Application(middlewares=[noting("sub", calls)])
-    sub["name"] = "sub"
+    sub[NAME] = "sub"
     sub.router.add_get("/", tell, middlewares=[noting("first", calls), noting("second", calls)])
     sub.router.add_get("/other", tell)
     app.add_subapp("/sub", sub)

@@ -12,7 +12,7 @@ from structweb._web.app import Application
 from structweb._web.content import PayloadAccessError
 from structweb._web.errors import HTTPRequestEntityTooLarge
 from structweb._web.handling import BareHandler
-from structweb._web.keys import NotAppKeyWarning, RequestKey
+from structweb._web.keys import AppKey, NotAppKeyWarning, RequestKey
 from structweb._web.request import BaseRequest, Request
 from structweb._web.response import Response
 from structweb._web.settings import settings_from
@@ -41,6 +41,7 @@ async def seen(look, *args, **options):
 # -- W-043: state --------------------------------------------------------------------------------------------------
 
 KEY = RequestKey("key", int)
+APP_KEY = AppKey("key", int)
 
 
 async def test_request_is_a_mapping_of_its_own():
@@ -73,6 +74,8 @@ async def test_text_keys_warn_once_a_key():
         with pytest.warns(NotAppKeyWarning, match="RequestKey"):
             request[key] = 1
         request[key] = 2
+        with pytest.warns(NotAppKeyWarning, match="ResponseKey"):
+            Response()[key] = 3
         return request[key]
 
     assert await seen(look) == 2
@@ -404,9 +407,11 @@ async def test_cancel_scope_ends_the_handler():
 
 async def test_route_and_application():
     app = app_of(
-        lambda request: Response(text=repr([request.match_info["tail"], request.app is app, request.config_dict["x"]]))
+        lambda request: Response(
+            text=repr([request.match_info["tail"], request.app is app, request.config_dict[APP_KEY]])
+        )
     )
-    app["x"] = 1
+    app[APP_KEY] = 1
     assert (await ask(app, "/some/where")).body == b"['some/where', True, 1]"
 
 

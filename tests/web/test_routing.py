@@ -7,6 +7,8 @@ from tests.web.served import serving
 
 pytestmark = pytest.mark.anyio
 
+NAME = web.AppKey("name", str)
+
 
 async def hello(request):
     return web.Response(text="hello")
@@ -199,11 +201,11 @@ async def test_what_a_sub_application_lacks_passes_its_own_middlewares():
 
     @web.middleware
     async def note(request, handler):
-        seen.append(request.app["name"])
+        seen.append(request.app[NAME])
         return await handler(request)
 
     app, sub = web.Application(middlewares=[note]), web.Application(middlewares=[note])
-    app["name"], sub["name"] = "app", "sub"
+    app[NAME], sub[NAME] = "app", "sub"
     sub.router.add_get("/a", hello)
     app.add_subapp("/sub", sub)
     app.router.add_get("/{tail:.*}", hello)

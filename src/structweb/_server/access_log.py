@@ -55,7 +55,7 @@ class LoggedResponse(Protocol):
 
     @property
     def status(self) -> int:
-        """The status that was sent; 499 when the client left before it."""
+        """The status that was sent; 499 when the client left before it, 444 when the server ended the connection before."""
 
     @property
     def body_length(self) -> int:

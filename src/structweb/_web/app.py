@@ -12,7 +12,7 @@ from structweb._server.notice import ShutdownNotice
 from structweb._web.contexts import CleanupContextFactory
 from structweb._web.dispatcher import UrlDispatcher
 from structweb._web.domains import Domain, MaskDomain
-from structweb._web.keys import AppKey
+from structweb._web.keys import AppKey, NotAppKeyWarning
 from structweb._web.lifespan import Lifespan, SubApplicationHook
 from structweb._web.middleware import Middleware
 from structweb._web.policy import INHERITED, Disconnect, Inherited, Policy, bounds_of
@@ -144,6 +144,9 @@ class Application(MutableMapping[str | AppKey[Any], Any]):  # Any: each key has 
 
     def __setitem__(self, key: str | AppKey[Any], value: Any) -> None:  # Any: see the overloads
         self._warn_if_frozen()
+        if not isinstance(key, AppKey):
+            message = f"use a web.AppKey as key, so that type checkers know the value's type; got {key!r}"
+            warnings.warn(message, NotAppKeyWarning, stacklevel=2)
         self._state[key] = value
 
     def __delitem__(self, key: str | AppKey[Any]) -> None:  # Any: keys of every type

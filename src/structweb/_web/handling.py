@@ -2,7 +2,7 @@
 
 What an error becomes, the first rule that fits:
 
-* cancellation, KeyboardInterrupt and SystemExit pass: no response, and the connection ends
+* cancellation, KeyboardInterrupt and SystemExit pass: no response, and the connection ends; 444 in the access log
 * after the head of a response: logged, and the connection is cut, so that the client sees that something is missing
 * the client's own leaving: DEBUG, and 499 in the access log
 * an HTTP exception is a response; a malformed or stalled body (`Refusal`) is answered with its status
@@ -60,13 +60,15 @@ _REFUSALS: Final[Mapping[int, type[HTTPException]]] = {
     error.status_code: error
     for error in (HTTPBadRequest, HTTPRequestTimeout, HTTPRequestURITooLong, HTTPRequestHeaderFieldsTooLarge)
 }
+# What reads in the access log where the server ended the connection without an answer, as in nginx.
+_NO_RESPONSE: Final = 444
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Unanswered(NamedTuple):
     """What the access log is told of an exchange whose response did not come to its end."""
 
-    #: 499 if the client left before a response, 0 if the server broke off.
+    #: What was sent; 499 if the client left before that, 444 if the server ended the connection before.
     status: int
     #: Bytes sent nevertheless.
     body_length: int
@@ -240,7 +242,7 @@ class AnsweringHandler(ABC, Generic[R]):
         response: StreamResponse | None,
         seconds: float,
     ) -> None:
-        status = exchange.status
+        status = exchange.status or _NO_RESPONSE
         try:
             if response is None or response.status != status:
                 access_logger.log(request, Unanswered(status, exchange.bytes_sent), seconds)

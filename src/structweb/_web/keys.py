@@ -57,7 +57,10 @@ class ResponseKey(BaseKey[T]):
 
 
 class NotAppKeyWarning(UserWarning):
-    """A state was given a str key where a typed key would tell type checkers more."""
+    """A state was given a str key where a typed key would tell type checkers more.
+
+    Applications warn each time; requests and responses once for each key.
+    """
 
 
 def _defining_module() -> str:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Never, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Never, Self
 
 from yarl import URL
 
@@ -45,6 +45,7 @@ class BaseRequest(State, RequestForms, RequestTarget, RequestLifetime):
     """
 
     _key_class = RequestKey
+    _warned_keys: ClassVar[set[object]] = set()
 
     _content: StreamReader | None = None
     _over = False

@@ -14,7 +14,8 @@ class State(MutableMapping[str | BaseKey[Any], Any]):  # Any: each key has its o
 
     #: The class of the keys, for the advice in the warning.
     _key_class: ClassVar[type[BaseKey[Any]]] = BaseKey  # Any: a class of keys of any type
-    _warned_keys: ClassVar[set[object]] = set()
+    #: The text keys that were warned of, by requests and by responses.
+    _warned_keys: ClassVar[set[object]]
 
     # Made when something is put in: most requests and responses never have any.
     _state: dict[str | BaseKey[Any], Any] | None = None  # Any: as above

@@ -4,7 +4,7 @@ import re
 from enum import Enum
 from functools import lru_cache
 from time import time
-from typing import TYPE_CHECKING, Final, Never, Self
+from typing import TYPE_CHECKING, ClassVar, Final, Never, Self
 
 from multidict import CIMultiDict
 
@@ -68,6 +68,7 @@ class StreamResponse(State, ResponseHeaders, ResponseCookies, CompressedBody):
     """
 
     _key_class = ResponseKey
+    _warned_keys: ClassVar[set[object]] = set()
 
     # Class attributes stand for what most responses never set: making a response is cheap that way.
     # (No __slots__: HTTPException is an Exception too, whose layout tolerates none.)
