@@ -102,11 +102,15 @@ class Response(StreamResponse):
                 self.body = body
         if zlib_executor_size != 4096:
             self._zlib_executor_size = zlib_executor_size
-        if isinstance(zlib_executor, CapacityLimiter):
-            self._zlib_executor = zlib_executor
-        elif zlib_executor is not None:
+        if zlib_executor is not None:
+            self._set_executor(zlib_executor)
+
+    def _set_executor(self, limiter: CapacityLimiter | Executor) -> None:
+        if isinstance(limiter, CapacityLimiter):
+            self._zlib_executor = limiter
+        else:
             message = "zlib_executor is ignored: give an anyio.CapacityLimiter to say how many bodies compress at once"
-            warnings.warn(message, DeprecationWarning, stacklevel=2)
+            warnings.warn(message, DeprecationWarning, stacklevel=3)
 
     def _set_text(self, text: str, content_type: str | None, charset: str | None) -> None:
         if not isinstance(text, str):
@@ -281,7 +285,11 @@ class Response(StreamResponse):
     def _whole_body(self) -> Bytes | None:
         """Return the body, or None if it cannot be sent in one go."""
         body = self._body
-        if self._chunked or isinstance(body, Payload):
+        if self._chunked:
+            return None
+        if body.__class__ is bytes:  # asking an abstract class takes as long as all the rest here
+            return body
+        if isinstance(body, Payload):
             return None
         return b"" if body is None else body
 
