@@ -4,6 +4,8 @@
 """
 
 # Nothing here may load an event loop: the wire's tests run where none is installed.
+from structweb import hdrs
+from structweb._server.access_log import AbstractAccessLogger
 from structweb._server.departures import ClientConnectionResetError
 from structweb._server.version import __version__
 from structweb._web.content import EMPTY_PAYLOAD, IncompleteReadError, LineTooLong, StreamReader
@@ -32,6 +34,7 @@ from structweb._web.payload import (
     payload_type,
     register_payload,
 )
+from structweb._web.view import AbstractView
 from structweb._wire.conditional import ETag
 from structweb._wire.disposition import (
     BadContentDispositionHeader,
@@ -44,6 +47,8 @@ from structweb._wire.events import HttpVersion, HttpVersion10, HttpVersion11
 __all__ = [
     "EMPTY_PAYLOAD",
     "PAYLOAD_REGISTRY",
+    "AbstractAccessLogger",
+    "AbstractView",
     "AsyncIterablePayload",
     "BadContentDispositionHeader",
     "BadContentDispositionParam",
@@ -76,6 +81,7 @@ __all__ = [
     "__version__",
     "content_disposition_filename",
     "get_payload",
+    "hdrs",
     "parse_content_disposition",
     "payload_type",
     "register_payload",

@@ -2,9 +2,31 @@
 
 from abc import ABC, abstractmethod
 from http.cookies import SimpleCookie
+from typing import Never
 
 from structweb._wire.cookies import EPOCH
 from structweb._wire.cookies import set_cookie as write_cookie
+
+
+class SentCookies(SimpleCookie):
+    """Cookies that were sent: to look at.  Raises RuntimeError for changes, which nobody would see."""
+
+    def __init__(self, cookies: SimpleCookie | None) -> None:
+        super().__init__()
+        self.update(cookies or {})
+
+    def __setitem__(self, name: str, value: object) -> Never:
+        self._refuse()
+
+    def __delitem__(self, name: str) -> Never:
+        self._refuse()
+
+    def load(self, rawdata: object) -> Never:
+        """Raise RuntimeError."""
+        self._refuse()
+
+    def _refuse(self) -> Never:
+        raise RuntimeError("cookies cannot be changed after the head of their response has been sent")
 
 
 class ResponseCookies(ABC):
@@ -18,7 +40,11 @@ class ResponseCookies(ABC):
 
     @property
     def cookies(self) -> SimpleCookie:
-        """The cookies that the response sets.  Changes count until it is prepared."""
+        """The cookies that the response sets.  Changing them raises RuntimeError once the head has been sent."""
+        try:
+            self._check_unsent("cookies")
+        except RuntimeError:
+            return SentCookies(self._cookies)
         if self._cookies is None:
             self._cookies = SimpleCookie()
         return self._cookies

@@ -5,8 +5,6 @@ from collections.abc import Awaitable, Callable, Generator
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Final
 
-from structweb._web.errors import HTTPMethodNotAllowed
-
 if TYPE_CHECKING:
     from structweb._web.request import Request
     from structweb._web.streaming import StreamResponse
@@ -48,6 +46,8 @@ class View(AbstractView):
         if verb in VERBS:
             method = getattr(self, verb.lower(), None)
         if method is None:
+            from structweb._web.errors import HTTPMethodNotAllowed  # views are importable where no event loop is
+
             raise HTTPMethodNotAllowed(verb, [verb for verb in VERBS if hasattr(self, verb.lower())])
         result = method()
         return await result if isawaitable(result) else result
