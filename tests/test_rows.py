@@ -26,6 +26,11 @@ SCOPE = {
         *(f"W-{number:03}" for number in numbers((1, 71), (79, 96), (142, 183))),
         *(f"X-{number:02}" for number in numbers((1, 32), (39, 41))),
     ],
+    "all of aiohttp.web": [
+        *(f"S-{number:02}" for number in numbers((38, 41), 45, (49, 57))),
+        *(f"W-{number:03}" for number in numbers((17, 125), (185, 188), (197, 201), 203, 204)),
+        *(f"X-{number:02}" for number in numbers(28, 42)),
+    ],
 }
 
 

@@ -1,5 +1,6 @@
 """What rows of static files and FileResponse say beyond test_static and test_files."""
 
+import inspect
 import os
 import re
 import tempfile
@@ -158,4 +159,5 @@ def test_defaults_are_those_of_today(tmp_path):
     (tmp_path / "a.txt").write_text("a")
     resource = web.UrlDispatcher().add_static("/s", tmp_path)
     assert str(resource.url_for(filename="a.txt")) == "/s/a.txt"
-    assert web.FileResponse(tmp_path / "a.txt")._chunk_size == 256 * 1024
+    for kind in (web.FileResponse, web.StaticResource):
+        assert inspect.signature(kind).parameters["chunk_size"].default == 256 * 1024
