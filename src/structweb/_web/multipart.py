@@ -7,7 +7,7 @@ from typing import ClassVar, Final, Protocol, Self
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from structweb._web.headers import CONTENT_TYPE
-from structweb._web.part import BodyPartReader, PartContent
+from structweb._web.part import BodyPartReader, PartContent, let_others_run
 from structweb._wire.media_type import parse_media_type
 from structweb._wire.multipart import MultipartError, MultipartParser
 from structweb._wire.strict import Fields
@@ -16,6 +16,8 @@ from structweb._wire.strict import Fields
 MAX_DEPTH: Final = 16
 #: The longest name of a charset that a _charset_ field may give; the longest there is has 19.
 _MAX_CHARSET: Final = 31
+#: Parts that are begun in a row without a wait: one piece from the network may have thousands of them.
+_PARTS_IN_A_ROW: Final = 32
 
 
 class CharsetFieldError(MultipartError, RuntimeError):
@@ -89,6 +91,7 @@ class MultipartReader:
         self._default_charset: str | None = None
         self._part_content: PartContent | None = None
         self._at_eof = False
+        self._parts_in_a_row = 0
 
     def __aiter__(self) -> Self:
         return self
@@ -141,6 +144,10 @@ class MultipartReader:
         self._default_charset = name
 
     async def _next_head(self) -> tuple[CIMultiDictProxy[str], PartContent] | None:
+        self._parts_in_a_row += 1
+        if self._parts_in_a_row > _PARTS_IN_A_ROW:
+            self._parts_in_a_row = 0
+            await let_others_run()
         if self._part_content is not None:
             await self._part_content.drop()
             self._part_content = None

@@ -21,7 +21,8 @@ CONTENT_TRANSFER_ENCODING: Final = istr("Content-Transfer-Encoding")
 _DECODED_PIECE: Final = 2**16
 
 
-async def _let_others_run() -> None:
+async def let_others_run() -> None:
+    """Give other tasks a turn."""
     from anyio.lowlevel import checkpoint  # readers are importable where no event loop is installed
 
     await checkpoint()
@@ -36,7 +37,7 @@ class _Pieces(AsyncIterator[bytes]):
         self._pieces = pieces
 
     async def __anext__(self) -> bytes:
-        await _let_others_run()
+        await let_others_run()
         piece = next(self._pieces, None)
         if piece is None:
             raise StopAsyncIteration
@@ -190,7 +191,7 @@ class BodyPartReader:
         decoded = bytearray()
         for piece in self._decoded_whole(bytes(data)):
             self._add(decoded, piece)
-            await _let_others_run()
+            await let_others_run()
         return bytes(decoded)
 
     def _add(self, data: bytearray, piece: bytes) -> None:
