@@ -54,6 +54,8 @@ class Application(MutableMapping[str | AppKey[Any], Any]):  # Any: each key has 
     many bytes `Request.read` and the like take (1 MiB; 0 or None: no limit), `client_max_fields` the fields of a form
     (1000; 0: no limit), `handler_timeout` the seconds a handler may take (no limit).  `disconnect` says what a
     client's leaving does to a handler: "cancel" it or let it "finish"; None leaves it to the server.
+
+    Raises TypeError for arguments that it does not have, ValueError for limits that make no sense.
     """
 
     def __init__(
@@ -298,7 +300,8 @@ class Application(MutableMapping[str | AppKey[Any], Any]):  # Any: each key has 
     def add_subapp(self, prefix: str, subapp: "Application") -> PrefixedSubAppResource:
         """Serve `subapp` under `prefix`.
 
-        Its signals are sent where this call stands among the receivers of this application's signals.
+        Its signals are sent where this call stands among the receivers of this application's signals.  Raises TypeError
+        for what is no str or no application, ValueError for an empty prefix, RuntimeError if either is frozen.
         """
         if not isinstance(prefix, str):
             raise TypeError(f"prefix must be a str, got {prefix!r}")
@@ -308,7 +311,10 @@ class Application(MutableMapping[str | AppKey[Any], Any]):  # Any: each key has 
         return self._add_subapp(subapp, lambda: PrefixedSubAppResource(stripped, subapp))
 
     def add_domain(self, domain: str, subapp: "Application") -> MatchedSubAppResource:
-        """Serve `subapp` to requests whose Host is `domain`; a ``*`` in it stands for one or more characters."""
+        """Serve `subapp` to requests whose Host is `domain`; a ``*`` in it stands for one or more characters.
+
+        Raises TypeError and ValueError for what is no domain, RuntimeError if either application is frozen.
+        """
         if not isinstance(domain, str):
             raise TypeError(f"domain must be a str, got {domain!r}")
         rule = MaskDomain(domain) if "*" in domain else Domain(domain)

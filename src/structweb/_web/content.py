@@ -309,7 +309,7 @@ class StreamReader:
         return _Iteration(self.readline, b"")
 
     def iter_chunked(self, n: int) -> AsyncIterator[bytes]:
-        """Iterate over pieces of at most `n` bytes."""
+        """Iterate over pieces of at most `n` bytes.  Raises ValueError for less than one."""
         if n < 1:
             raise ValueError(f"pieces must have at least one byte, got n={n}")
         return _Iteration(lambda: self.read(n), b"")

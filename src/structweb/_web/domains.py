@@ -47,7 +47,7 @@ class Domain(AbstractRuleMatching):
         return self._domain
 
     def validation(self, domain: str) -> str:
-        """Return the domain in its canonical form."""
+        """Return the domain in its canonical form.  Raises TypeError and ValueError for what is no domain."""
         if not isinstance(domain, str):
             raise TypeError(f"domain must be str, got {domain!r}")
         name = domain.rstrip(".").lower()

@@ -93,7 +93,7 @@ class FormData:
         self._fields.append((parameters, headers, value))
 
     def add_fields(self, *fields: Any) -> None:  # Any: see below
-        """Add files, pairs of name and value, and multidicts of those."""
+        """Add files, pairs of name and value, and multidicts of those.  Raises TypeError for anything else."""
         for field in fields:
             if isinstance(field, io.IOBase):
                 self.add_field(_file_name(field, "unknown"), field)

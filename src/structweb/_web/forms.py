@@ -91,9 +91,13 @@ class RequestForms(RequestHeaders):
     if TYPE_CHECKING:  # of the request itself
 
         @property
-        def content(self) -> StreamReader: ...
+        def content(self) -> StreamReader:
+            """The body as a stream."""
+            ...
 
-        async def read(self) -> bytes: ...
+        async def read(self) -> bytes:
+            """Return the whole body."""
+            ...
 
     async def post(self) -> Form:
         """Return the fields of the form that the body is; again and again, for they are kept.

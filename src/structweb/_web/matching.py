@@ -136,7 +136,7 @@ class UrlMappingMatchInfo(dict[str, str], AbstractMatchInfo):
 
     @property
     def current_app(self) -> "Application":
-        """The application whose middleware or handler runs now."""
+        """The application whose middleware or handler runs now.  AssertionError before `add_app`."""
         app = self._current_app
         if app is None:
             raise AssertionError(f"current_app needs add_app() first, got none for {self!r}")

@@ -154,6 +154,7 @@ class BodyPartReader:
         """Return at most `size` bytes, as soon as there are some; b"" at the end of the part.
 
         Of parts in base64 or quoted-printable, each chunk can be decoded on its own, and `size` counts as 4 at least.
+        Raises ValueError for a size below 1.
         """
         if size < 1:
             raise ValueError(f"size must be at least 1, got {size}")

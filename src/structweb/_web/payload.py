@@ -38,6 +38,8 @@ class Order(Enum):
 
 
 class _Unset(Enum):
+    """No argument: None is one."""
+
     UNSET = "unset"
 
 
@@ -232,7 +234,10 @@ def as_payload(body: object) -> Payload:
 
 @payload_type((bytes, bytearray, memoryview))
 class BytesPayload(Payload):
-    """Bytes in memory.  More than 1 MiB of them is a ResourceWarning: a stream would not hold them all at once."""
+    """Bytes in memory.  More than 1 MiB of them is a ResourceWarning: a stream would not hold them all at once.
+
+    Raises TypeError for a value that is not bytes-like.
+    """
 
     _autoclose = True
 
@@ -320,7 +325,10 @@ class JsonBytesPayload(BytesPayload):
 
 @payload_type(AsyncIterable, order=Order.try_last)
 class AsyncIterablePayload(Payload):
-    """The pieces that an async iterable gives; an async generator is closed after the last one, or before."""
+    """The pieces that an async iterable gives; an async generator is closed after the last one, or before.
+
+    Raises TypeError for a value of another type.
+    """
 
     _autoclose = True
 

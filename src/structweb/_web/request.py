@@ -265,7 +265,7 @@ class Request(BaseRequest):
 
     @property
     def app(self) -> "Application":
-        """The application (of nested ones: the one whose middleware or handler runs)."""
+        """The application (of nested ones: the one whose middleware or handler runs).  RuntimeError before it was routed."""
         match_info = self._match_info
         if match_info is not None:
             return match_info.current_app

@@ -104,7 +104,7 @@ class Resource(AbstractResource):
         return route
 
     def register_route(self, route: ResourceRoute) -> None:
-        """Add a route made elsewhere; it replaces the one of the same method."""
+        """Add a route made elsewhere; it replaces the one of the same method.  AssertionError for what is no ResourceRoute."""
         if not isinstance(route, ResourceRoute):
             raise AssertionError(f"route must be a ResourceRoute, got {route!r}")
         self._routes[route.method] = route
@@ -148,7 +148,10 @@ class Resource(AbstractResource):
 
 
 class PlainResource(Resource):
-    """A resource with a fixed path, or ``""``: the root of the application, whatever its prefix."""
+    """A resource with a fixed path, or ``""``: the root of the application, whatever its prefix.
+
+    Raises ValueError for a path that does not start with a slash.
+    """
 
     def __init__(self, path: str, *, name: str | None = None) -> None:
         super().__init__(name=name)

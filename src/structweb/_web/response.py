@@ -203,7 +203,10 @@ class Response(StreamResponse):
 
     @property
     def text(self) -> str | None:
-        """The body as text; None if there is none.  Setting it makes an octet-stream text/plain, in UTF-8 if not told."""
+        """The body as text; None if there is none.  Setting it makes an octet-stream text/plain, in UTF-8 if not told.
+
+        Raises TypeError for a body that writes itself, and when set to what is no str.
+        """
         body = self._body
         if body is None:
             return None
@@ -225,7 +228,7 @@ class Response(StreamResponse):
     # -- sending ---------------------------------------------------------------------------------------------------
 
     async def write_eof(self, data: Bytes = b"") -> None:
-        """Send the body and end it.  Takes no further data: set `body` instead."""
+        """Send the body and end it.  Takes no further data (TypeError): set `body` instead."""
         if data:
             raise TypeError(f"a Response is written with its body, got {len(data)} bytes more: use a StreamResponse")
         body = self._body
@@ -356,7 +359,10 @@ def json_bytes_response(
     headers: LooseHeaders | None = None,
     content_type: str = "application/json",
 ) -> Response:
-    """Return a response with `data` as JSON, by an encoder that makes bytes.  Otherwise as `json_response`."""
+    """Return a response with `data` as JSON, by an encoder that makes bytes.  Otherwise as `json_response`.
+
+    Raises ValueError for `data` together with `body`.
+    """
     if data is not _MISSING:
         if body is not None:
             raise ValueError("json_bytes_response takes either data or body, got both")

@@ -287,6 +287,7 @@ class AppRunner(BaseRunner):
     """Runs an `Application`: starts it up, serves it, and cleans it up.
 
     Takes the `RunnerOptions` as keyword arguments; those in the application's `handler_args` win over them.
+    Raises TypeError for what is no Application and for settings that do not exist.
     """
 
     def __init__(
@@ -332,7 +333,10 @@ class AppRunner(BaseRunner):
 
 
 class ServerRunner(BaseRunner):
-    """Runs a low-level `Server`, which has no application: no router, no middlewares, no signals."""
+    """Runs a low-level `Server`, which has no application: no router, no middlewares, no signals.
+
+    Raises TypeError for what is no Server.
+    """
 
     def __init__(
         self,

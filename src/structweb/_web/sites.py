@@ -18,7 +18,11 @@ DEFAULT_TLS_PORT = 8443
 
 
 class BaseSite(ABC):
-    """A place to listen: `start` begins, `stop` ends, and the runner's clean-up stops every site that is left."""
+    """A place to listen: `start` begins, `stop` ends, and the runner's clean-up stops every site that is left.
+
+    Raises RuntimeError for a runner that is not up, TypeError for what is no SSLContext; `start` raises OSError for a
+    place that is taken.
+    """
 
     def __init__(
         self,

@@ -250,7 +250,10 @@ class StreamResponse(State, ResponseHeaders, ResponseCookies, CompressedBody):
             await compressed.write(exchange, data)
 
     async def write_eof(self, data: Bytes = b"") -> None:
-        """End the body, after a last piece.  A second call does nothing."""
+        """End the body, after a last piece.  A second call does nothing.
+
+        Raises RuntimeError before `prepare`, and what `write` raises.
+        """
         if not isinstance(data, Bytes):
             raise TypeError(f"write_eof() takes bytes, bytearray or memoryview, got {type(data).__name__}")
         if self._stage is Stage.SENT:
