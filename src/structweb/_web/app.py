@@ -15,7 +15,7 @@ from structweb._web.domains import Domain, MaskDomain
 from structweb._web.keys import AppKey, NotAppKeyWarning
 from structweb._web.lifespan import Lifespan, SubApplicationHook
 from structweb._web.middleware import Middleware
-from structweb._web.policy import INHERITED, Disconnect, Inherited, Policy, bounds_of
+from structweb._web.policy import INHERITED, Disconnect, Inherited, Policied, Policy, bounds_of
 from structweb._web.resources import AbstractResource
 from structweb._web.signal import FrozenList, Signal
 from structweb._web.subapps import MatchedSubAppResource, PrefixedSubAppResource
@@ -44,7 +44,7 @@ _REMOVED_ATTRIBUTES: Final[Mapping[str, str]] = {
 }
 
 
-class Application(MutableMapping[str | AppKey[Any], Any]):  # Any: each key has its own type
+class Application(Policied, MutableMapping[str | AppKey[Any], Any]):  # Any: each key has its own type
     """A web application, and a mapping of its state: ``app[key] = value``.
 
     Equal to itself only, and true also when it has no state.  `handler_args` are settings of the server that a
@@ -280,16 +280,6 @@ class Application(MutableMapping[str | AppKey[Any], Any]):  # Any: each key has 
     def client_max_fields(self) -> int:
         """Fields of a form, 0 for no limit; otherwise as `client_max_size`."""
         return bounds_of((self._policy,)).client_max_fields
-
-    @property
-    def disconnect(self) -> Disconnect | None:
-        """What a client's leaving does to a handler; None leaves it to the surroundings."""
-        return self._policy.disconnect
-
-    @property
-    def policy(self) -> Policy:
-        """The limits that were given to this very application, and its word on clients that leave."""
-        return self._policy
 
     # -- building --------------------------------------------------------------------------------------------------
 

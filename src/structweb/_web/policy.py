@@ -64,6 +64,22 @@ class Policy:
             raise ValueError(f"handler_timeout must be more than 0 seconds, or None for no limit, got {timeout!r}")
 
 
+class Policied:
+    """Something that may have a policy of its own: an application, a route."""
+
+    _policy: Policy
+
+    @property
+    def policy(self) -> Policy:
+        """What was said here, of limits and of clients that leave."""
+        return self._policy
+
+    @property
+    def disconnect(self) -> Disconnect | None:
+        """What a client's leaving does to a handler: "cancel" it, or let it "finish"; None leaves it to the surroundings."""
+        return self._policy.disconnect
+
+
 class Bounds(NamedTuple):
     """What holds for one route, once everybody has had a say."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, Unpack, cast
 from yarl import URL
 
 from structweb._web.errors import HTTPException, HTTPExpectationFailed
-from structweb._web.policy import Disconnect, LimitOptions, Policy, PolicyOptions, checked_middlewares
+from structweb._web.policy import LimitOptions, Policied, Policy, PolicyOptions, checked_middlewares
 from structweb._web.view import AbstractView
 from structweb._wire.events import HttpVersion11
 
@@ -65,7 +65,7 @@ class Lineage:
         return outer
 
 
-class AbstractRoute(ABC):
+class AbstractRoute(Policied, ABC):
     """A method (a token or ``*``) and the handler for it.
 
     Raises ValueError for a method that is no token and AssertionError for a handler that cannot be called; `limits`
@@ -103,16 +103,6 @@ class AbstractRoute(ABC):
     def handler(self) -> Handler:
         """What to call with the request and to await: the handler itself, or a wrapper round a plain function."""
         return self._handler
-
-    @property
-    def disconnect(self) -> Disconnect | None:
-        """What a client's leaving does to the handler; None leaves it to the application."""
-        return self._policy.disconnect
-
-    @property
-    def policy(self) -> Policy:
-        """The limits that hold for this route alone, and its word on clients that leave."""
-        return self._policy
 
     @property
     def middlewares(self) -> "tuple[Middleware, ...]":
