@@ -17,6 +17,7 @@ from structweb._web.lifespan import Lifespan, SubApplicationHook
 from structweb._web.middleware import Middleware
 from structweb._web.policy import INHERITED, Disconnect, Inherited, Policied, Policy, bounds_of
 from structweb._web.resources import AbstractResource
+from structweb._web.services import Service, ServiceHost
 from structweb._web.signal import FrozenList, Signal
 from structweb._web.subapps import MatchedSubAppResource, PrefixedSubAppResource
 
@@ -44,7 +45,7 @@ _REMOVED_ATTRIBUTES: Final[Mapping[str, str]] = {
 }
 
 
-class Application(Policied, MutableMapping[str | AppKey[Any], Any]):  # Any: each key has its own type
+class Application(Policied, ServiceHost, MutableMapping[str | AppKey[Any], Any]):  # Any: each key has its own type
     """A web application, and a mapping of its state: ``app[key] = value``.
 
     Equal to itself only, and true also when it has no state.  `handler_args` are settings of the server that a
@@ -94,6 +95,7 @@ class Application(Policied, MutableMapping[str | AppKey[Any], Any]):  # Any: eac
         self._on_shutdown: Signal[Application] = Signal(self)
         self._on_cleanup: Signal[Application] = Signal(self)
         self._cleanup_ctx: FrozenList[CleanupContextFactory] = FrozenList()
+        self._services: FrozenList[Service] = FrozenList()
 
     def __init_subclass__(cls) -> None:
         warnings.warn(
@@ -190,7 +192,7 @@ class Application(Policied, MutableMapping[str | AppKey[Any], Any]):  # Any: eac
         return self._pre_frozen
 
     def pre_freeze(self) -> None:
-        """Fix middlewares, routes, signals and clean-up contexts, here and in sub-applications.  Idempotent."""
+        """Fix middlewares, routes, signals, clean-up contexts and services, here and in sub-applications.  Idempotent."""
         if self._pre_frozen:
             return
         self._pre_frozen = True
@@ -201,6 +203,7 @@ class Application(Policied, MutableMapping[str | AppKey[Any], Any]):  # Any: eac
         self._on_startup.freeze()
         self._on_shutdown.freeze()
         self._on_cleanup.freeze()
+        self._services.freeze()
         for subapp in self._subapps:
             subapp.pre_freeze()
 
@@ -335,7 +338,7 @@ class Application(Policied, MutableMapping[str | AppKey[Any], Any]):  # Any: eac
         """Run ``func(*args)`` in the background, from now until the application ends.
 
         The task is cancelled, and waited for, before the clean-up contexts are left; by then no handler runs.  If it
-        raises, the application stops with that error.  Possible from start-up (on_startup, clean-up contexts) until
+        raises, the application stops with that error, when requests have had their time to finish.  Possible from start-up (on_startup, clean-up contexts) until
         clean-up; RuntimeError before and after.
         """
         if self._lifespan is None:

@@ -12,6 +12,15 @@ class CleanupError(ExceptionGroup[Exception], RuntimeError):
         return CleanupError(self.message, excs)
 
 
+def fatal_in(error: BaseException) -> BaseException | None:
+    """Return the KeyboardInterrupt or SystemExit that `error` is, or that a group holds; None if there is none."""
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        return error
+    if isinstance(error, BaseExceptionGroup):
+        return next((fatal for each in error.exceptions if (fatal := fatal_in(each)) is not None), None)
+    return None
+
+
 def reraise(error: BaseException) -> NoReturn:
     """Raise `error` with the context that it came with.
 

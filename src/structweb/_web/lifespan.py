@@ -1,9 +1,9 @@
 """One application's life: what is entered at start-up and left at clean-up, by one task, last in first out.
 
 The order of a start: the background group, then the root application's clean-up contexts and its on_startup
-receivers, with a sub-application's contexts and receivers at the place where it was added.  The order of an end:
-the background tasks, every context in strict reverse (a sub-application's before its parent's), then the on_cleanup
-receivers, in the order of their lists as in aiohttp.
+receivers, with a sub-application's contexts and receivers at the place where it was added, then the services.  The
+order of an end: the background tasks and services, every context in strict reverse (a sub-application's before its
+parent's), then the on_cleanup receivers, in the order of their lists as in aiohttp.
 
 Each context lies in a cancel scope of its own, which does nothing until the surroundings are cancelled (by a signal,
 or by a crashed task group that another context holds open).  Then it becomes the context's shield, for a bounded
@@ -24,6 +24,7 @@ import anyio.abc
 
 from structweb._server.firewall import unwrapped
 from structweb._server.notice import ShutdownNotice
+from structweb._web.background import BackgroundTasks
 from structweb._web.contexts import HeldContext
 from structweb._web.failures import CleanupError, reraise
 from structweb._web.signal import settle
@@ -62,51 +63,6 @@ class Stage(Enum):
     NEW = "not started"
     RUNNING = "running"
     ENDED = "ended"
-
-
-class BackgroundTasks:
-    """The task group of `Application.start_soon`: open around everything else, emptied before anything else ends."""
-
-    task_group: anyio.abc.TaskGroup
-
-    def __init__(self) -> None:
-        #: The KeyboardInterrupt or SystemExit of a task.
-        self.fatal: BaseException | None = None
-        self._scopes: set[anyio.CancelScope] = set()
-        self._stopping = False
-        self._empty = anyio.Event()
-
-    async def open(self) -> None:
-        """Enter the task group; `Unwinding.leave` leaves it."""
-        self.task_group = anyio.create_task_group()
-        await self.task_group.__aenter__()
-
-    def start_soon(self, func: Callable[[*Ts], Awaitable[object]], *args: *Ts, name: object) -> None:
-        """Start a task; its failure cancels the task that opened the group.  Not to be called after `stop`."""
-        scope = anyio.CancelScope()
-        self._scopes.add(scope)
-        self.task_group.start_soon(self._run, scope, func, args, name=name or func)
-
-    async def stop(self) -> None:
-        """Cancel the tasks one by one (cancelling their group would cancel its owner) and wait for them."""
-        self._stopping = True
-        for scope in self._scopes:
-            scope.cancel()
-        if self._scopes:
-            await self._empty.wait()
-
-    async def _run(self, scope: anyio.CancelScope, func: Callable[[*Ts], Awaitable[object]], args: tuple[*Ts]) -> None:
-        try:
-            with scope:
-                await func(*args)
-        except (KeyboardInterrupt, SystemExit) as exc:
-            # Let through, it would stop asyncio's loop under the feet of everything else.
-            self.fatal = exc
-            self.task_group.cancel_scope.cancel()
-        finally:
-            self._scopes.discard(scope)
-            if self._stopping and not self._scopes:
-                self._empty.set()
 
 
 class Unwinding:
@@ -178,8 +134,10 @@ class Lifespan:
 
     Entering raises what a context or a receiver raised, after unwinding what was entered before it.
 
-    When a background task crashes (one of `start_soon`, or one in a task group that a clean-up context holds open),
-    the body is cancelled, everything is cleaned up, and the block raises the task's own exception.
+    When a background task crashes (one of `start_soon`, a critical service, or one in a task group that a clean-up
+    context holds open), the body is cancelled, everything is cleaned up, and the block raises the task's own exception.
+    With `on_failure`, tasks of `start_soon` and services call that in place of cancelling the body: it has to bring
+    the body to an end.
 
     Leaving runs every clean-up, whatever becomes of the others, and raises what they raised: one error as itself,
     several as a `CleanupError`.  If the body raised an error of its own, that one comes out and theirs are logged.
@@ -188,16 +146,20 @@ class Lifespan:
     clean-up has `grace` seconds; the attribute may be lowered at any time (0 cuts each clean-up at its first await).
     """
 
-    def __init__(self, app: "Application", *, grace: float = CLEANUP_GRACE) -> None:
+    def __init__(
+        self, app: "Application", *, grace: float = CLEANUP_GRACE, on_failure: Callable[[], None] | None = None
+    ) -> None:
         self.grace = grace
         self._app = app
         self._stage = Stage.NEW
         self._task_id = 0
         self._held: list[HeldContext] = []
         self._joined: list[Application] = []
-        self._background = BackgroundTasks()
         #: Given when the server is told to stop, or when the lifespan is left.
         self.notice = ShutdownNotice()
+        self._started = False
+        self._on_failure = on_failure
+        self._background = BackgroundTasks(self._stop)
 
     async def __aenter__(self) -> Self:
         if self._stage is not Stage.NEW:
@@ -207,7 +169,13 @@ class Lifespan:
         await self._background.open()
         try:
             await self._join(self._app)
+            self._app.pre_freeze()
+            for service in self._app.services:
+                service.reset()
+                self._background.start_soon(service.run, name=f"service {service.name}", service=True)
+                await service.wait_ready()
             self._app.freeze()
+            self._started = True
         except BaseException as exc:
             await self._fail(exc)
             raise
@@ -222,6 +190,7 @@ class Lifespan:
             raise RuntimeError(f"{self._app!r} must be cleaned up by the task that started it, got another task")
         unwinding = await self._unwind(exc, completed=True)
         interrupt = unwinding.interrupt
+        self._raise_failure(unwinding, exc)
         if (exc is not None and not is_cancellation(exc)) or (interrupt is not None and not is_cancellation(interrupt)):
             unwinding.log_errors("after another error")
         else:
@@ -235,6 +204,25 @@ class Lifespan:
         if self._stage is not Stage.RUNNING:
             raise RuntimeError(f"cannot start {func!r}: the lifespan of {self._app!r} is {self._stage.value}")
         self._background.start_soon(func, *args, name=name)
+
+    def _stop(self) -> None:
+        """End the body: a background task has failed."""
+        if self._started and self._on_failure is not None:
+            self._on_failure()
+        else:
+            self._background.task_group.cancel_scope.cancel()
+
+    def _raise_failure(self, unwinding: Unwinding, exc: BaseException | None) -> None:
+        """Raise what a background task failed with, unless an error of the body or something fatal comes out."""
+        failure = self._background.failure
+        if failure is None:
+            return
+        for other in (exc, unwinding.interrupt):
+            if other is not None and not is_cancellation(other):
+                logger.error("A background task failed as well", exc_info=failure)
+                return
+        unwinding.log_errors("after a background task had failed")
+        reraise(failure)
 
     async def _join(self, app: "Application") -> None:
         """Enter the contexts of `app` and call its on_startup receivers."""
@@ -255,6 +243,7 @@ class Lifespan:
     async def _fail(self, exc: BaseException) -> None:
         """Unwind a start that `exc` ended; raise what is behind `exc`, or return if that is `exc` itself."""
         unwinding = await self._unwind(exc, completed=False)
+        self._raise_failure(unwinding, exc)
         if not is_cancellation(exc):
             unwinding.log_errors("after a failed start")
             original = unwrapped(exc)
@@ -274,7 +263,9 @@ class Lifespan:
         self.notice.give()
         unwinding = Unwinding(self, exc if exc is not None and is_cancellation(exc) else None)
         background = self._background
-        await unwinding.run(anyio.CancelScope().__enter__(), background.stop, "of background tasks")
+        # What comes behind it needs some of the time that a cancelled task has for all.
+        seconds = self.grace / 2 if anyio.current_effective_deadline() == -math.inf else self.grace
+        await unwinding.run(anyio.CancelScope().__enter__(), partial(background.stop, seconds), "of background tasks")
         while self._held:
             held = self._held.pop()
             await unwinding.run(held.scope, held.leave, held.name)
@@ -282,6 +273,7 @@ class Lifespan:
             for receiver, app in self._cleanup_receivers(self._app):
                 await unwinding.run(anyio.CancelScope().__enter__(), partial(_call, receiver, app), receiver)
         await unwinding.leave(background.task_group)
+        unwinding.errors[:0] = background.late
         unwinding.interrupt = background.fatal or unwinding.interrupt
         for app in self._joined:
             app.part(self)

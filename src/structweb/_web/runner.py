@@ -18,6 +18,7 @@ from structweb._server.listeners import Listener
 from structweb._server.report import ShutdownReport
 from structweb._server.signals import open_signals
 from structweb._web.app import Application
+from structweb._web.failures import reraise
 from structweb._web.lifespan import Lifespan
 from structweb._web.server import AppServer, Server
 from structweb._web.settings import RunnerOptions, settings_from
@@ -222,6 +223,11 @@ class BaseRunner(ABC):
     async def _leave(self, exc: BaseException | None) -> bool:
         try:
             ended = await self._stack.__aexit__(type(exc) if exc else None, exc, exc.__traceback__ if exc else None)
+        except Exception as error:  # noqa: BLE001 - it is raised again
+            # Python takes what is being handled around the block (its cancellation, say) for the context of whatever
+            # comes out of a coroutine that an exception has resumed; and so has the one that ended the last task here.
+            await anyio.lowlevel.cancel_shielded_checkpoint()
+            reraise(error)
         finally:
             self._state = State.CLOSED
             self._server = None
@@ -306,7 +312,7 @@ class AppRunner(BaseRunner):
         every: Any = {"access_log_class": access_log_class, **options, **app.handler_args}  # Any: unchecked as yet
         self._settings = settings_from(every, "AppRunner()")
         self._app = app
-        self._life = Lifespan(app)
+        self._life = Lifespan(app, on_failure=self._fall)
 
     @property
     def app(self) -> Application:
@@ -326,6 +332,10 @@ class AppRunner(BaseRunner):
     def _give_notice(self, server: Server) -> None:
         self._life.notice.give()
         super()._give_notice(server)
+
+    def _fall(self) -> None:
+        """Leave the body, for a service has failed: requests finish, and clean-up raises the error."""
+        self._body.cancel("service failed")
 
     def _end_at_once(self) -> None:
         self._life.grace = 0

@@ -157,6 +157,11 @@ from structweb._web.runner import (
     ServerRunner,
 )
 from structweb._web.server import Server
+from structweb._web.services import (
+    Backoff,
+    Service,
+    ServiceState,
+)
 from structweb._web.settings import (
     ConnectionOptions,
     RunnerOptions,
@@ -201,6 +206,7 @@ __all__ = [
     "AppKey",
     "AppRunner",
     "Application",
+    "Backoff",
     "BaseRequest",
     "BaseRunner",
     "BaseSite",
@@ -302,6 +308,8 @@ __all__ = [
     "ServerConfig",
     "ServerOptions",
     "ServerRunner",
+    "Service",
+    "ServiceState",
     "Signal",
     "SockSite",
     "StaticDef",
