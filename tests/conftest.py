@@ -5,13 +5,13 @@ asyncio, asyncio with uvloop, and trio, on the real clock: for real sockets and 
 """
 
 import importlib.util
-from collections.abc import AsyncGenerator, Generator
 
 import hypothesis
 import pytest
 
 from structweb.testing import virtual_backend
-from tests.leaks import Census, TaskCensus
+
+pytest_plugins = ["structweb.testing.plugin"]
 
 VIRTUAL = ["asyncio", "trio"]
 REAL = ["real-asyncio", "real-trio"]
@@ -34,7 +34,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "real_backends: run on real clocks, and with uvloop too (real sockets, worker threads)"
     )
-    config.addinivalue_line("markers", "leaks(reason): the test leaves something behind on purpose")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -68,30 +67,5 @@ def express(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture(autouse=True)
-def leak_guard(request: pytest.FixtureRequest) -> Generator[bool]:
-    """Fail when a test leaves a socket or a thread: looks after the loop of the test has closed."""
-    if request.node.get_closest_marker("leaks") is not None:
-        yield False
-        return
-    with Census() as census:
-        yield True
-        left = census.left()
-    if left:
-        pytest.fail("the test left behind:\n" + "\n".join(left), pytrace=False)
-
-
-@pytest.fixture
-async def clean_loop() -> AsyncGenerator[None]:
-    """Fail when a test leaves a task or an async generator: looks in the loop, behind all other fixtures."""
-    census = TaskCensus()
-    yield
-    left = await census.left()
-    if left:
-        pytest.fail("the test left behind:\n" + "\n".join(left), pytrace=False)
-
-
-@pytest.fixture(autouse=True)
-def loop_guard(request: pytest.FixtureRequest, leak_guard: bool) -> None:
-    """Put `clean_loop` around every test that has an event loop, and no loop around the others."""
-    if leak_guard and "anyio_backend" in request.fixturenames:
-        request.getfixturevalue("clean_loop")
+def every_test_tidies_up(no_leaks: None) -> None:
+    """Put the guard against leaks around each test."""
