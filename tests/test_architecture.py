@@ -22,8 +22,14 @@ SOURCE = ROOT / "src" / "structweb"
 REFERENCE = ROOT / "docs" / "reference"
 FILES = sorted(SOURCE.rglob("*.py"))
 FLOORS = ("_wire", "_server", "_web")
-#: The only files that may name a backend: the seam, where the loop starts, and the tests' clock.
-BACKEND_FILES = {"_server/transport/asyncio.py", "_server/transport/trio.py", "_web/run.py", "testing/clock.py"}
+#: The only files that may name a backend: the seam, where the loop starts, and where tests take hold of it.
+BACKEND_FILES = {
+    "_server/transport/asyncio.py",
+    "_server/transport/trio.py",
+    "_web/run.py",
+    "testing/clock.py",
+    "testing/stepping.py",
+}
 IMPURE = {"anyio", "asyncio", "logging", "select", "selectors", "socket", "ssl", "threading", "time", "trio", "uvloop"}
 FACADES = ("__init__.py", "web/__init__.py", "testing/__init__.py")
 

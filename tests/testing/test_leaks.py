@@ -194,7 +194,9 @@ def test_unwatched():
     )
     result = pytester.runpytest_subprocess()
     result.assert_outcomes(passed=6, errors=3)
-    result.stdout.fnmatch_lines(["*a task: 'left alone', waiting at *", "*a task: 'left alone', waiting at *", "*an open socket: *"])
+    result.stdout.fnmatch_lines(
+        ["*a task: 'left alone', waiting at *", "*a task: 'left alone', waiting at *", "*an open socket: *"]
+    )
 
 
 # -- the guard as a context manager ------------------------------------------------------------------------------------
