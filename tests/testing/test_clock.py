@@ -1,11 +1,12 @@
-"""Virtual time: what waits for an hour passes at once, on both backends."""
+"""Virtual time: what waits for an hour passes at once, on both backends (B-07)."""
 
 import time
 
 import anyio
 import pytest
 
-from structweb.testing import virtual_backend
+from structweb import web
+from structweb.testing import memory_pipe, virtual_backend
 
 pytestmark = pytest.mark.anyio
 
@@ -41,6 +42,27 @@ async def test_deadlines_come_in_their_order() -> None:
         for seconds in (30, 0.001, 86400 * 30, 5):
             tasks.start_soon(wake_after, seconds)
     assert order == [0.001, 5, 30, 86400 * 30]
+
+
+async def test_an_hour_of_keep_alive_takes_no_time() -> None:
+    """Two requests on one connection, an hour apart; half an hour later the server's patience is at its end."""
+
+    async def hello(request: web.Request) -> web.Response:
+        return web.Response(text="hello")
+
+    app = web.Application()
+    app.router.add_get("/", hello)
+    client, server = memory_pipe()
+    began, began_really = anyio.current_time(), time.monotonic()
+    async with anyio.create_task_group() as tasks, web.AppRunner(app, keepalive_timeout=5400) as runner:
+        tasks.start_soon(runner.server, server)
+        for _ in range(2):
+            await client.send(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+            await client.receive_until(b"hello")
+            await anyio.sleep(3600)
+        assert await client.receive_all() == b""
+    assert anyio.current_time() - began == pytest.approx(3600 + 5400, abs=2)
+    assert time.monotonic() - began_really < 5
 
 
 def test_an_unknown_backend_is_named() -> None:

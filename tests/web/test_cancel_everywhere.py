@@ -168,6 +168,40 @@ def shielded_writes(ledger: Ledger) -> Stage:
 
 
 @scene
+def atomic_writes(ledger: Ledger) -> Stage:
+    """The same, said in one line."""
+
+    async def handler(request: web.Request) -> web.Response:
+        await anyio.sleep(1)
+        async with request.atomic(deadline=5):
+            ledger.held.append("half")
+            await anyio.sleep(0.05)
+            ledger.held.remove("half")
+        await anyio.sleep(1)
+        return web.Response(text="written")
+
+    return posted(handler), get("/", method="POST")
+
+
+@scene
+def spawned_tasks(ledger: Ledger) -> Stage:
+    """Tasks of the request, which the response waits for."""
+
+    async def save(name: str, seconds: float) -> None:
+        with ledger.holding(name):
+            for _ in range(2):
+                await anyio.sleep(seconds)
+
+    async def handler(request: web.Request) -> web.Response:
+        request.spawn(save, "one", 1)
+        request.spawn(save, "two", 2)
+        await anyio.sleep(1)
+        return web.Response(text="saved")
+
+    return posted(handler), get("/", method="POST")
+
+
+@scene
 def work_of_the_application(ledger: Ledger) -> Stage:
     """What start_soon has started goes on without the request, and ends with the application."""
 
@@ -275,7 +309,8 @@ def uploaded_file(ledger: Ledger) -> Stage:
 
 #: What is answered, if not 200 or nothing.
 STATUSES = {"failing_clean_up": b"500", "an_error_behind_a_wait": b"409"}
-#: Those whose disk work is done in threads, which virtual time does not see.
+#: Those whose disk work is done in threads, which virtual time does not see: they take some seconds of real time, for
+#: each of their cases is a request of its own, and in some of them a shutdown waits for a thread.
 THREADED = {"static_file", "uploaded_file"}
 
 
