@@ -79,8 +79,8 @@ class StreamReader:
 
     Nothing is read ahead: a handler that does not read holds its client back, and memory stays flat.
     One task reads at a time; a second one gets RuntimeError.  Every method that reads raises
-    `RequestPayloadError` for a malformed body, ConnectionResetError when the client left in mid-body, and
-    `PayloadAccessError` after the response.
+    `RequestPayloadError` for a malformed body, ConnectionResetError when the client left in mid-body or
+    the exchange was cut, and `PayloadAccessError` after the response.
     """
 
     __slots__ = ("_body", "_chunk_ended", "_decoded", "_done", "_error", "_offset", "_piece", "_reading", "total_bytes")
@@ -124,11 +124,18 @@ class StreamReader:
         """Return the error that ended the body, which every further read raises; None if there was none."""
         return self._error
 
-    def close(self) -> None:
-        """Let go of the connection: if anything is unread, every further read raises `PayloadAccessError`."""
+    def close(self, *, cut: bool = False) -> None:
+        """Let go of the connection: if anything is unread, every further read raises.
+
+        `PayloadAccessError` behind a complete response; ConnectionResetError if the exchange was `cut` before.
+        """
         if not self.at_eof():
             self._piece, self._offset, self._done = b"", 0, True
-            if self._error is None:
+            if self._error is None and cut:
+                self._error = ConnectionResetError(
+                    "the request has ended, the rest of its body cannot be read any more"
+                )
+            elif self._error is None:
                 self._error = PayloadAccessError("the body of a request must be read before its response is complete")
 
     def get_read_buffer_limits(self) -> tuple[int, int]:

@@ -97,7 +97,9 @@ def _in_app(app: "Application", handler: Handler) -> Handler:
         try:
             return await handler(request)
         finally:
-            match_info.current_app = outer
+            uploads = request._uploads
+            if uploads is None or not uploads.kept:  # else the handler still runs, without its connection
+                match_info.current_app = outer
 
     return update_wrapper(call, handler)
 

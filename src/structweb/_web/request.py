@@ -115,7 +115,7 @@ class BaseRequest(State, RequestForms, RequestTarget, RequestLifetime):
         if content is None:
             content = self._content = self._open_content()
             if self._over:
-                content.close()
+                content.close(cut=not self._exchange.finished)
         return content
 
     def _open_content(self) -> StreamReader:
@@ -226,7 +226,7 @@ class BaseRequest(State, RequestForms, RequestTarget, RequestLifetime):
         """Let go of the connection, which takes the next request."""
         self._over = True
         if self._content is not None:
-            self._content.close()
+            self._content.close(cut=not self._exchange.finished)
         if self._uploads is not None:
             self._uploads.close()
 

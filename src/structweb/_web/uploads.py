@@ -30,10 +30,27 @@ class FileField:
 class Uploads:
     """The files of one request."""
 
-    __slots__ = ("_files",)
+    __slots__ = ("_files", "_keepers", "_over")
 
     def __init__(self) -> None:
         self._files: list[SpooledTemporaryFile[bytes]] = []
+        self._keepers = 0
+        self._over = False
+
+    @property
+    def kept(self) -> bool:
+        """Whether somebody works with the request who may outlive its exchange."""
+        return self._keepers > 0
+
+    def keep(self) -> None:
+        """Let `close` wait for one more `let_go`."""
+        self._keepers += 1
+
+    def let_go(self) -> None:
+        """Undo one `keep`."""
+        self._keepers -= 1
+        if self._over:
+            self.close()
 
     def open(self) -> "SpooledTemporaryFile[bytes]":
         """Return a new file, which `close` closes."""
@@ -47,7 +64,10 @@ class Uploads:
         others._files = []
 
     def close(self) -> None:
-        """Close all files, and with that delete them."""
+        """Close all files, and with that delete them; while the request is kept, that waits for its keepers."""
+        self._over = True
+        if self._keepers:
+            return
         for file in self._files:
             file.close()
         self._files.clear()

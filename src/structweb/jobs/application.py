@@ -1,0 +1,143 @@
+"""A scheduler for an application: alive from its start-up until its last handler has ended."""
+
+import warnings
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Any, Final, TypedDict, TypeVar, TypeVarTuple, Unpack, overload
+
+from structweb._web.app import Application
+from structweb._web.keys import AppKey
+from structweb._web.request import Request
+from structweb.jobs.job import Job
+from structweb.jobs.scheduler import ExceptionHandler, Scheduler
+from structweb.jobs.work import Work
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+#: Where an application has its scheduler.
+AIOJOBS_SCHEDULER: Final = AppKey("AIOJOBS_SCHEDULER", Scheduler)
+
+
+class SchedulerOptions(TypedDict, total=False):
+    """What `Scheduler` takes."""
+
+    close_timeout: float | None
+    wait_timeout: float | None
+    limit: int | None
+    pending_limit: int
+    exception_handler: ExceptionHandler | None
+
+
+class _Embedded(AbstractAsyncContextManager[None, None]):
+    """The scheduler of one life of an application."""
+
+    def __init__(self, app: Application, options: SchedulerOptions) -> None:
+        self._app = app
+        self._scheduler = Scheduler(**options)
+
+    async def __aenter__(self) -> None:
+        self._app[AIOJOBS_SCHEDULER] = await self._scheduler.__aenter__()
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        await self._scheduler.__aexit__(exc_type, exc, tb)
+
+
+class _Embedding:
+    """Makes a scheduler for each life of an application: a clean-up context."""
+
+    def __init__(self, options: SchedulerOptions) -> None:
+        Scheduler(**options)  # complains now, and not only when the application starts
+        self._options = options
+
+    def __call__(self, app: Application) -> _Embedded:
+        return _Embedded(app, self._options)
+
+
+def setup(app: Application, **options: Unpack[SchedulerOptions]) -> None:
+    """Give `app` a scheduler, made with `options`; handlers of its sub-applications find it too.
+
+    It lives from start-up until the last handler has ended: as a clean-up context, entered after those that were
+    added before this call, and left before them.  Unfinished jobs then get `wait_timeout` seconds.
+    RuntimeError for an application that has one.
+    """
+    if any(isinstance(context, _Embedding) for context in app.cleanup_ctx):
+        raise RuntimeError(f"{app!r} has a scheduler already: call structweb.jobs.setup() once")
+    app.cleanup_ctx.append(_Embedding(options))
+
+
+def get_scheduler_from_app(app: Application) -> Scheduler | None:
+    """Return the scheduler of `app` itself, None if it has none (yet)."""
+    return app.get(AIOJOBS_SCHEDULER)
+
+
+def get_scheduler_from_request(request: Request) -> Scheduler | None:
+    """Return the scheduler of the request's application, or of the nearest one around it; None if there is none."""
+    return request.config_dict.get(AIOJOBS_SCHEDULER)
+
+
+def get_scheduler(request: Request) -> Scheduler:
+    """Return what `get_scheduler_from_request` returns; RuntimeError if that is None."""
+    scheduler = get_scheduler_from_request(request)
+    if scheduler is None:
+        raise RuntimeError("Call structweb.jobs.setup() on application initialization")
+    return scheduler
+
+
+@overload
+async def spawn(request: Request, coro: Awaitable[T], *, name: str | None = None) -> Job[T]: ...
+
+
+@overload
+async def spawn(
+    request: Request, func: Callable[[*Ts], Awaitable[T]], /, *args: *Ts, name: str | None = None
+) -> Job[T]: ...
+
+
+async def spawn(request: Request, coro: Any, *args: Any, name: str | None = None) -> Job[Any]:  # type: ignore[misc]  # Any: see the overloads, whose *Ts mypy finds in no *args
+    """Start a job in the scheduler of the request's application: it goes on when the request is over.
+
+    Takes what `Scheduler.spawn` takes.
+    """
+    return await _scheduler_for(request, coro).spawn(coro, *args, name=name)
+
+
+@overload
+def shield(request: Request, arg: Awaitable[T]) -> Job[T]: ...
+
+
+@overload
+def shield(request: Request, func: Callable[[*Ts], Awaitable[T]], /, *args: *Ts) -> Job[T]: ...
+
+
+def shield(request: Request, arg: Any, *args: Any) -> Job[Any]:  # type: ignore[misc]  # Any: see the overloads, whose *Ts mypy finds in no *args
+    """Start work that must not be cut with the request, and return it to be awaited.
+
+    Takes what `Scheduler.shield` takes.
+    """
+    return _scheduler_for(request, arg).shield(arg, *args)
+
+
+def _scheduler_for(request: Request, work: Any) -> Scheduler:  # Any: see `spawn`
+    try:
+        return get_scheduler(request)
+    except RuntimeError:
+        Work(work).discard()
+        raise
+
+
+async def create_scheduler(
+    *,
+    close_timeout: float | None = 0.1,
+    limit: int | None = 100,
+    pending_limit: int = 10000,
+    exception_handler: ExceptionHandler | None = None,
+) -> Scheduler:
+    """Return a scheduler, which is still to be entered.  Deprecated: make a `Scheduler`."""
+    warnings.warn("Scheduler can now be instantiated directly.", DeprecationWarning, stacklevel=2)
+    return Scheduler(
+        close_timeout=close_timeout, limit=limit, pending_limit=pending_limit, exception_handler=exception_handler
+    )

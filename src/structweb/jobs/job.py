@@ -1,0 +1,341 @@
+"""One piece of background work: waited for, closed, and asked how it stands."""
+
+import sys
+import traceback
+from collections.abc import Generator
+from contextvars import Context
+from enum import Enum
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Protocol, TypeVar
+
+import anyio
+
+from structweb._server.firewall import unwrapped
+from structweb.jobs.work import Work
+
+if TYPE_CHECKING:
+    from structweb.jobs.scheduler import Scheduler
+
+T_co = TypeVar("T_co", covariant=True)
+
+#: What ends the program, whoever raises it.
+FATAL: Final = (KeyboardInterrupt, SystemExit)
+
+
+class JobCancelled(Exception):
+    """The job that was waited for has no result: it was cancelled before it had one."""
+
+
+class Phase(Enum):
+    """The life of a job, in this order; a step may be left out."""
+
+    PENDING = "pending"
+    ACTIVE = "active"
+    #: It was told to end, and has not yet.
+    CLOSING = "closing"
+    CLOSED = "closed"
+
+
+class Handle(Protocol):
+    """What a task group returns for a task that it starts."""
+
+    @property
+    def coro(self) -> object:
+        """The coroutine that the task runs."""
+
+    def cancel(self) -> None:
+        """Cancel the task."""
+
+    async def wait(self) -> None:
+        """Wait for the task's end."""
+
+
+def _stack() -> traceback.StackSummary:
+    """Return the stack of whoever spawns a job."""
+    frame = sys._getframe(1)  # the documented way to a caller
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith("structweb.jobs."):
+        frame = frame.f_back
+    return traceback.extract_stack(frame)
+
+
+class Job(Generic[T_co]):
+    """A piece of work of a `Scheduler`, made by its `spawn` and `shield`.
+
+    Awaiting a job is the same as `wait`.  Exactly one of `pending`, `active` and `closed` is true.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_began",
+        "_cancelled",
+        "_closers",
+        "_context",
+        "_error",
+        "_handle",
+        "_heard",
+        "_listeners",
+        "_name",
+        "_owner",
+        "_phase",
+        "_reason",
+        "_source",
+        "_started",
+        "_traceback",
+        "_value",
+        "_work",
+    )
+
+    _value: T_co
+
+    def __init__(self, work: Work[T_co], owner: "Scheduler", name: str | None) -> None:
+        self._work = work
+        self._owner = owner
+        self._name = name
+        self._phase = Phase.PENDING
+        self._began = anyio.current_time()
+        #: Where the work runs, once it does.
+        self._handle: Handle | None = None
+        #: What a job that starts later runs with: the context of whoever spawned it, not of whoever made room for it.
+        self._context: Context | None = None
+        #: Set when a pending job starts, or never will; made for those who wait for that.
+        self._started: anyio.Event | None = None
+        #: How many wait for the end now, and will be told of an error.
+        self._listeners = 0
+        #: How many of them have told it to end, and will be told that it has not.
+        self._closers = 0
+        #: Whether somebody was told of the error.
+        self._heard = False
+        self._cancelled = False
+        self._reason = "its task was cancelled"
+        self._error: BaseException | None = None
+        self._traceback: TracebackType | None = None
+        self._source = _stack() if sys.flags.dev_mode else None
+
+    def __repr__(self) -> str:
+        state = "pending " if self.pending else "closed " if self.closed else ""
+        return f"<Job {state}coro=<{self._work.target}>>"
+
+    def __await__(self) -> Generator[Any, Any, T_co]:  # Any: what is yielded is between the loop and the task
+        return self.wait().__await__()
+
+    # -- how it stands ---------------------------------------------------------------------------------------------
+
+    @property
+    def active(self) -> bool:
+        """Whether it runs, and nobody has told it to end."""
+        return self._phase is Phase.ACTIVE
+
+    @property
+    def pending(self) -> bool:
+        """Whether it waits for its turn: the scheduler has as many active jobs as it may."""
+        return self._phase is Phase.PENDING
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has ended, with or without a result, or was told to end."""
+        return self._phase is Phase.CLOSING or self._phase is Phase.CLOSED
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was spawned."""
+        return anyio.current_time() - self._began
+
+    @property
+    def place(self) -> str | None:
+        """Where it waits: file and line of its innermost await, without the machinery below it.  None unless it runs."""
+        return None if self._handle is None or self._phase is Phase.CLOSED else self._work.place()
+
+    def get_name(self) -> str | None:
+        """Return the name given to it, else that of its coroutine or function; None for one that has no name and still waits."""
+        if self._name is not None or self._handle is None:
+            return self._name
+        return self._work.name
+
+    def set_name(self, name: str) -> None:
+        """Give it another name.  Its task takes the name along if it has not started yet."""
+        self._name = name
+
+    # -- waiting for it --------------------------------------------------------------------------------------------
+
+    async def wait(self, *, timeout: float | None = None) -> T_co:
+        """Return the result, or raise the work's own exception; again and again.
+
+        An exception that leaves a task group alone comes as itself.  Raises `JobCancelled` if the job was closed
+        before it had a result.  Cancelling the wait does not touch the job.
+
+        After `timeout` seconds the job is cancelled, given the scheduler's `close_timeout` to end, and TimeoutError
+        is raised.  RuntimeError for a job that waits for itself.
+        """
+        if self._phase is not Phase.CLOSED:
+            self._owner._check_loop()
+            if self._runs_now():
+                raise RuntimeError(f"a job cannot wait for itself: {self!r}")
+            if timeout is None:
+                await self._listen(None)
+            elif not await self._listen(timeout):
+                await self._time_out(timeout)
+        return self._result()
+
+    async def close(self, *, timeout: float | None = None) -> None:
+        """Cancel the work and wait for its end, `timeout` seconds or the scheduler's `close_timeout`.
+
+        A pending job never runs.  Raises what the work raises on its way out, and TimeoutError if it has not ended in
+        time: it is cancelled all the same, and still the scheduler's.  Does nothing for a job that has ended.
+        A job that closes itself is cancelled, as any other.
+        """
+        if self._phase is Phase.CLOSED:
+            return
+        self._owner._check_loop()
+        patience = self._owner.close_timeout if timeout is None else timeout
+        self._closers += 1
+        try:
+            self._stop("it was closed")
+            ended = await self._listen(patience)
+        finally:
+            self._closers -= 1
+        if not ended:
+            raise TimeoutError(f"{self!r} has not ended {patience} s after it was cancelled")
+        if self._error is not None:
+            self._raise(self._error)
+
+    async def _time_out(self, timeout: float) -> None:
+        """Close the job after a wait that was too long, and raise TimeoutError."""
+        self._stop(f"it took longer than {timeout} s")
+        if await self._listen(self._owner.close_timeout):
+            self._heard = True
+        raise TimeoutError(f"{self!r} took longer than {timeout} s") from self._error
+
+    async def _listen(self, patience: float | None) -> bool:
+        """Wait for the end, at most `patience` seconds, as one whom an error will be told; tell whether it has come."""
+        self._listeners += 1
+        try:
+            if patience is None:
+                await self._until_closed()
+            else:
+                with anyio.move_on_after(patience):
+                    await self._until_closed()
+        except BaseException:
+            self._listeners -= 1
+            self._report_unheard()  # it may have ended in the very moment in which the wait was cancelled
+            raise
+        self._listeners -= 1
+        return self._phase is Phase.CLOSED
+
+    async def _until_closed(self) -> None:
+        while self._phase is not Phase.CLOSED:
+            if self._handle is not None:
+                await self._handle.wait()
+            else:
+                if self._started is None:
+                    self._started = anyio.Event()
+                await self._started.wait()
+
+    def _result(self) -> T_co:
+        if self._error is not None:
+            self._raise(self._error)
+        if self._cancelled:
+            raise JobCancelled(f"job {self.get_name() or self._work.name!r} has no result: {self._reason}")
+        return self._value
+
+    def _raise(self, error: BaseException) -> NoReturn:
+        """Raise what the work raised, as it was when it left the work."""
+        self._heard = True
+        context = error.__context__
+        try:
+            raise error.with_traceback(self._traceback)
+        finally:
+            error.__context__ = context
+            del error, self  # their frame is part of the traceback now: a cycle would keep everything alive
+
+    def _runs_now(self) -> bool:
+        """Tell whether it is the job's own task that asks, and not one that it has started."""
+        return self._handle is not None and bool(getattr(self._handle.coro, "cr_running", False))
+
+    # -- for the scheduler -----------------------------------------------------------------------------------------
+
+    def _start(self, group: anyio.abc.TaskGroup) -> None:
+        """Start the task of the job."""
+        self._phase = Phase.ACTIVE
+        name = self._name if self._name is not None else self._work.name
+        try:
+            self._handle = group.create_task(self._run(), name=name, context=self._context)
+        except BaseException:
+            self._discard("it could not be started")
+            raise
+        self._context = None
+        if self._started is not None:
+            self._started.set()
+
+    def _stop(self, reason: str) -> None:
+        """Tell the job to end; one that is pending has ended then."""
+        if self._phase is Phase.PENDING:
+            self._owner._withdraw(self)
+            self._discard(reason)
+        elif self._phase is Phase.ACTIVE:
+            self._phase = Phase.CLOSING
+            self._reason = reason
+            if self._handle is not None:
+                self._handle.cancel()
+
+    def _discard(self, reason: str) -> None:
+        """End a job that never ran."""
+        self._work.discard()
+        self._context = None
+        self._phase, self._cancelled, self._reason = Phase.CLOSED, True, reason
+        if self._started is not None:
+            self._started.set()
+
+    async def _run(self) -> None:
+        """Do the work.  Whatever becomes of it is noted here: nothing leaves the task."""
+        cut = False
+        try:
+            if self._phase is Phase.CLOSING:  # between its start and its first step
+                self._work.discard()
+                self._cancelled = True
+            else:
+                self._value = await self._work.begin()
+        except GeneratorExit:  # pragma: no cover - collected unfinished, after its loop has closed
+            raise
+        except BaseException as exc:  # noqa: BLE001 - told to whoever waits, or to the exception handler
+            self._fail(exc)
+            cut = (
+                self._cancelled and self._phase is Phase.ACTIVE and anyio.current_effective_deadline() == float("-inf")
+            )
+        self._phase = Phase.CLOSED
+        self._owner._ended(self, cut=cut)
+        self._report_unheard()
+
+    def _fail(self, exc: BaseException) -> None:
+        """Note what the work raised."""
+        cancelled = anyio.get_cancelled_exc_class()
+        found: BaseException | None = exc
+        if isinstance(exc, cancelled):
+            found = None
+        elif isinstance(exc, BaseExceptionGroup):
+            found = exc.split(cancelled)[1]
+        if found is None:
+            self._cancelled = True
+            return
+        self._error = error = unwrapped(found)
+        # Without our own frame, which holds the job, which holds the error: a cycle that only the collector would end.
+        self._traceback = error.__traceback__
+        if error is exc and self._traceback is not None:
+            self._traceback = self._traceback.tb_next
+        error.__traceback__ = self._traceback
+        fatal = found.split(FATAL)[0] if isinstance(found, BaseExceptionGroup) else found
+        if fatal is not None and isinstance(unwrapped(fatal), FATAL):
+            self._heard = True  # it comes out of the scheduler's block
+            self._owner._end_program(unwrapped(fatal))
+
+    def _report_unheard(self) -> None:
+        """Tell the exception handler of an error, unless somebody waits for it or was told."""
+        if self._phase is Phase.CLOSED and self._error is not None and not self._heard and not self._listeners:
+            self._heard = True
+            self._owner._tell(self._report("Job processing failed", self._error))
+
+    def _report(self, message: str, error: BaseException) -> dict[str, Any]:  # Any: each key has its own type
+        """Return what the exception handler is told."""
+        report = {"message": message, "job": self, "exception": error}
+        if self._source is not None:
+            report["source_traceback"] = self._source
+        return report
