@@ -6,11 +6,12 @@ from collections.abc import Generator
 from contextvars import Context
 from enum import Enum
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 import anyio
 
 from structweb._server.firewall import unwrapped
+from structweb._web.failures import reraise
 from structweb.jobs.work import Work
 
 if TYPE_CHECKING:
@@ -174,7 +175,15 @@ class Job(Generic[T_co]):
                 await self._listen(None)
             elif not await self._listen(timeout):
                 await self._time_out(timeout)
-        return self._result()
+        error = self._told()
+        if error is not None:
+            try:
+                reraise(error)
+            finally:
+                del self, error  # this frame is part of its traceback now: a cycle would keep alive whatever it holds
+        if self._cancelled:
+            raise JobCancelled(f"job {self.get_name() or self._work.name!r} has no result: {self._reason}")
+        return self._value
 
     async def close(self, *, timeout: float | None = None) -> None:
         """Cancel the work and wait for its end, `timeout` seconds or the scheduler's `close_timeout`.
@@ -194,9 +203,14 @@ class Job(Generic[T_co]):
         finally:
             self._closers -= 1
         if not ended:
+            self._owner._late.add(self)  # this caller is told of it: nobody else needs to be
             raise TimeoutError(f"{self!r} has not ended {patience} s after it was cancelled")
-        if self._error is not None:
-            self._raise(self._error)
+        error = self._told()
+        if error is not None:
+            try:
+                reraise(error)
+            finally:
+                del self, error  # as in `wait`
 
     async def _time_out(self, timeout: float) -> None:
         """Close the job after a wait that was too long, and raise TimeoutError."""
@@ -230,22 +244,13 @@ class Job(Generic[T_co]):
                     self._started = anyio.Event()
                 await self._started.wait()
 
-    def _result(self) -> T_co:
-        if self._error is not None:
-            self._raise(self._error)
-        if self._cancelled:
-            raise JobCancelled(f"job {self.get_name() or self._work.name!r} has no result: {self._reason}")
-        return self._value
-
-    def _raise(self, error: BaseException) -> NoReturn:
-        """Raise what the work raised, as it was when it left the work."""
+    def _told(self) -> BaseException | None:
+        """Return what the work raised, as it was when it left the work, to one who raises it; None for a good end."""
+        error = self._error
+        if error is None:
+            return None
         self._heard = True
-        context = error.__context__
-        try:
-            raise error.with_traceback(self._traceback)
-        finally:
-            error.__context__ = context
-            del error, self  # their frame is part of the traceback now: a cycle would keep everything alive
+        return error.with_traceback(self._traceback)
 
     def _runs_now(self) -> bool:
         """Tell whether it is the job's own task that asks, and not one that it has started."""

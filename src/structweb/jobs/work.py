@@ -31,7 +31,6 @@ class Work(Generic[T]):
         self._on_discard = on_discard
         self._awaited: Awaitable[T] | None = None
         if isinstance(target, Awaitable):
-            self._awaited = target
             if args:
                 self.discard()
                 raise TypeError(f"a coroutine takes no arguments any more, got {args!r} for {target!r}")
@@ -45,9 +44,11 @@ class Work(Generic[T]):
 
     def begin(self) -> Awaitable[T]:
         """Return what to await."""
-        if isinstance(self.target, Awaitable):
-            return self.target
-        awaited = self._awaited = self.target(*self._args)
+        target = self.target
+        if isinstance(target, Awaitable):
+            self._awaited = target
+            return target
+        awaited = self._awaited = target(*self._args)
         self._args = ()  # they may be large, and the job may be kept for its result
         return awaited
 
