@@ -2,14 +2,18 @@
 
 import warnings
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import TracebackType
 from typing import Any, Final, TypedDict, TypeVar, TypeVarTuple, Unpack, overload
 
+import anyio
+from anyio.abc import TaskGroup, TaskStatus
+
 from structweb._web.app import Application
+from structweb._web.failures import reraise
 from structweb._web.keys import AppKey
 from structweb._web.request import Request
-from structweb.jobs.job import Job
+from structweb.jobs.job import FATAL, Job
 from structweb.jobs.scheduler import ExceptionHandler, Scheduler
 from structweb.jobs.work import Work
 
@@ -31,19 +35,54 @@ class SchedulerOptions(TypedDict, total=False):
 
 
 class _Embedded(AbstractAsyncContextManager[None, None]):
-    """The scheduler of one life of an application."""
+    """The scheduler of one life of an application, in a task of its own that shelters it.
+
+    What cancels the application must not strike its jobs before clean-up comes to them, with the grace that it has.
+    """
+
+    _host: TaskGroup
+    _ended: anyio.Event
+    _leaving: anyio.Event
 
     def __init__(self, app: Application, options: SchedulerOptions) -> None:
         self._app = app
         self._scheduler = Scheduler(**options)
+        self._shelter = anyio.CancelScope(shield=True)
+        self._fatal: BaseException | None = None
 
     async def __aenter__(self) -> None:
-        self._app[AIOJOBS_SCHEDULER] = await self._scheduler.__aenter__()
+        self._ended, self._leaving = anyio.Event(), anyio.Event()
+        async with AsyncExitStack() as stack:
+            self._host = await stack.enter_async_context(anyio.create_task_group())
+            await self._host.start(self._run, name="structweb jobs")
+            stack.pop_all()
+        self._app[AIOJOBS_SCHEDULER] = self._scheduler
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        await self._scheduler.__aexit__(exc_type, exc, tb)
+        self._leaving.set()
+        async with AsyncExitStack() as stack:
+            stack.push_async_exit(self._host)
+            try:
+                await self._ended.wait()
+            finally:
+                self._shelter.cancel("clean-up was cut short")
+        if self._fatal is not None:
+            reraise(self._fatal)
+
+    async def _run(self, *, task_status: TaskStatus[None]) -> None:
+        try:
+            with self._shelter:
+                async with self._scheduler:
+                    task_status.started()
+                    await self._leaving.wait()
+        except FATAL as exc:
+            # Let through, it would stop asyncio's loop under the feet of everything else.
+            self._fatal = exc
+            self._host.cancel_scope.cancel()
+        finally:
+            self._ended.set()
 
 
 class _Embedding:
