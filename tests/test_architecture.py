@@ -31,7 +31,7 @@ BACKEND_FILES = {
     "testing/stepping.py",
 }
 IMPURE = {"anyio", "asyncio", "logging", "select", "selectors", "socket", "ssl", "threading", "time", "trio", "uvloop"}
-FACADES = ("__init__.py", "web/__init__.py", "testing/__init__.py")
+FACADES = ("__init__.py", "web/__init__.py", "testing/__init__.py", "jobs/__init__.py")
 
 
 def relative(file: Path) -> str:
@@ -105,6 +105,7 @@ def test_import_contracts_are_kept():
         ("floors", {"_wire/planted.py": "import structweb._server.config"}),
         ("floors", {"_server/planted.py": "from structweb._web import handling"}),
         ("floors", {"_web/planted.py": "def f():\n    import structweb.testing"}),
+        ("floors", {"web/planted.py": "import structweb.jobs"}),
         ("floors", {"utils.py": "# a room on no floor"}),
         ("pure-wire", {"_wire/planted.py": "import anyio"}),
         ("pure-wire", {"_wire/planted.py": "from time import monotonic"}),
@@ -270,26 +271,31 @@ def test_any_has_its_reason_on_the_line():
 # -- what must be documented -------------------------------------------------------------------------------------
 
 
-def public_names() -> list[str]:
-    """Return `__all__` of the facade, read and not imported: a facade that cannot be imported fails one test, not all."""
-    for node in parsed(SOURCE / "web" / "__init__.py").body:
+def public_names(package: str) -> list[str]:
+    """Return `__all__` of a facade, read and not imported: a facade that cannot be imported fails one test, not all."""
+    for node in parsed(SOURCE / package / "__init__.py").body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
             return list(ast.literal_eval(node.value))
     return []
 
 
-def test_facade_says_what_is_public():
-    assert public_names(), "structweb.web has no __all__"
+@pytest.mark.parametrize("package", ["web", "jobs"])
+def test_facade_says_what_is_public(package: str):
+    assert public_names(package), f"structweb.{package} has no __all__"
 
 
-@pytest.mark.parametrize("name", public_names())
-def test_public_name_is_documented(name: str):
-    """Every name of structweb.web has a docstring and a line in the reference."""
-    thing = getattr(__import__("structweb.web", fromlist=[name]), name)
+@pytest.mark.parametrize(("package", "name"), [(room, name) for room in ("web", "jobs") for name in public_names(room)])
+def test_public_name_is_documented(package: str, name: str):
+    """Every name of structweb.web and structweb.jobs has a docstring and a line in its page of the reference."""
+    thing = getattr(__import__(f"structweb.{package}", fromlist=[name]), name)
     if inspect.isclass(thing) or inspect.isroutine(thing):
-        assert inspect.cleandoc(thing.__doc__ or ""), f"structweb.web.{name} has no docstring"
-    pages = "\n".join(page.read_text() for page in REFERENCE.glob("*.md"))
-    assert re.search(rf"\b{name}\b", pages), f"structweb.web.{name} is on no page of docs/reference"
+        assert inspect.cleandoc(thing.__doc__ or ""), f"structweb.{package}.{name} has no docstring"
+    pages = (
+        (REFERENCE / "jobs.md").read_text()
+        if package == "jobs"
+        else "\n".join(page.read_text() for page in REFERENCE.glob("*.md"))
+    )
+    assert re.search(rf"\b{name}\b", pages), f"structweb.{package}.{name} is on no page of docs/reference"
 
 
 @pytest.mark.parametrize("settings", [ServerConfig, Limits, Timeouts], ids=lambda cls: cls.__name__)

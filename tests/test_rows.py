@@ -32,6 +32,10 @@ SCOPE = {
         *(f"X-{number:02}" for number in numbers(28, 42)),
     ],
     "services and the test helpers": [f"B-{number:02}" for number in numbers((5, 8))],
+    "jobs": [
+        *(f"S-{number:02}" for number in numbers((28, 36))),
+        *(f"J-{number:02}" for number in numbers((1, 22))),
+    ],
 }
 
 

@@ -280,7 +280,7 @@ async def test_a_job_may_end_the_program(fatal: type[BaseException]):
         return web.Response()
 
     async def clean_up(app: web.Application) -> None:
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         notes.append("cleaned up")
 
     app = app_of(handler)

@@ -2,7 +2,6 @@
 
 import gc
 import weakref
-from pathlib import Path
 
 import anyio
 import pytest
@@ -357,13 +356,12 @@ async def test_a_shield_can_be_named_in_a_report():
     """Its name, its age, and where it waits: the innermost line that is nobody's machinery."""
 
     async def deeper() -> None:
-        await anyio.sleep(10)  # here
+        await anyio.sleep(10)
 
     async def save() -> None:
         await deeper()
 
-    lines = Path(__file__).read_text().splitlines()
-    here = next(number for number, line in enumerate(lines, 1) if line.endswith("await anyio.sleep(10)  # here"))
+    here = deeper.__code__.co_firstlineno + 1
     async with Scheduler() as scheduler:
         for start in (save(), save):
             shield = scheduler.shield(start)
