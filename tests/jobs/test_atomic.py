@@ -440,6 +440,30 @@ async def test_the_application_of_the_request_stays():
     assert seen == [True, "sub", "sub", "root"]
 
 
+async def test_tasks_and_blocks_of_the_request_in_an_atomic_handler():
+    """X-14: tasks belong to the exchange, and end with it; an atomic block has nothing left to hold back."""
+    notes = Notes()
+
+    @atomic
+    async def handler(request: web.Request) -> web.Response:
+        request.spawn(notes.work, "beside")
+        async with request.atomic():
+            await notes.work("block")
+            await notes.work("more of it")
+        try:
+            request.spawn(notes.work, "too late")
+        except RuntimeError:
+            notes.append("over")
+        return web.Response()
+
+    async with serving(app_of(handler)) as served:
+        assert (await served.ask(method="POST")).status == 200
+    assert sorted(notes) == ["beside", "block", "more of it", "too late"]
+    notes.clear()
+    await left_after(app_of(handler), 0.5)
+    assert notes == ["block", "more of it", "over"]
+
+
 async def test_an_error_behind_the_clients_back_does_not_vanish():
     """S-31, J-11: in aiojobs it does."""
     heard = Heard()

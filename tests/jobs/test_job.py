@@ -371,7 +371,7 @@ async def test_a_shield_can_be_named_in_a_report():
             assert found is shield
             assert found.get_name() == "test_a_shield_can_be_named_in_a_report.<locals>.save"
             assert found.age == pytest.approx(3)
-            assert found.place == f"{__file__}:{here}"
+            assert found.place == f"{__file__}:{here} in {deeper.__qualname__}"
             await shield
             assert shield.place is None
             assert scheduler.shields == ()

@@ -143,7 +143,7 @@ class Job(Generic[T_co]):
 
     @property
     def place(self) -> str | None:
-        """Where it waits: file and line of its innermost await, without the machinery below it.  None unless it runs."""
+        """Where it waits: ``file:line in function`` of the innermost await in its own code.  None unless it runs."""
         return None if self._handle is None or self._phase is Phase.CLOSED else self._work.place()
 
     def get_name(self) -> str | None:

@@ -1,13 +1,11 @@
 """What a job is to do: something to await, or a function to call in the job's task."""
 
 from collections.abc import Awaitable, Callable
-from types import FrameType
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
+
+from structweb._server.whereabouts import await_point
 
 T = TypeVar("T")
-
-#: Where nobody looks for the reason of a wait: the machinery under every await.
-_MACHINERY: Final = frozenset({"anyio", "asyncio", "outcome", "trio", "uvloop", "structweb"})
 
 
 class Work(Generic[T]):
@@ -62,20 +60,5 @@ class Work(Generic[T]):
         self._args = ()
 
     def place(self) -> str | None:
-        """Return file and line of the innermost await that is not the machinery's, None if nothing is awaited."""
-        found: FrameType | None = None
-        step: object = self._awaited
-        while step is not None:
-            frame = (
-                getattr(step, "cr_frame", None) or getattr(step, "gi_frame", None) or getattr(step, "ag_frame", None)
-            )
-            if isinstance(frame, FrameType):
-                package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-                if found is None or package not in _MACHINERY:
-                    found = frame
-            step = (
-                getattr(step, "cr_await", None)
-                or getattr(step, "gi_yieldfrom", None)
-                or getattr(step, "ag_await", None)
-            )
-        return None if found is None else f"{found.f_code.co_filename}:{found.f_lineno}"
+        """Return where it waits, as reports have it; None before it has begun."""
+        return await_point(self._awaited)
