@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from structweb import cli
-from tests.web.loopback import PATIENCE, ask_from_thread
+from tests.web.loopback import PATIENCE, ask_from_thread, request
 
 MODULE = """
 import asyncio
@@ -214,6 +214,16 @@ def test_no_access_log(folder: Path):
         assert "structweb.access" not in command.stopped()
 
 
+@pytest.mark.parametrize("proxies", ["any", "unix,127.0.0.0/8"])
+def test_clients_behind_a_proxy(folder: Path, proxies: str):
+    options = ["-H", "127.0.0.1", "-P", "0", "--proxy-protocol", proxies, "--access-log-format", "<%a>"]
+    with Command(folder, *SERVE, *options, "mine:make") as command:
+        with socket.create_connection(command.address(), PATIENCE) as sock:
+            sock.sendall(b"PROXY TCP4 203.0.113.7 192.0.2.1 5000 80\r\n" + request())
+            assert sock.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
+        assert "INFO:structweb.access:<203.0.113.7>" in command.stopped()
+
+
 def test_a_timeout_of_the_shutdown(folder: Path):
     with Command(folder, *SERVE, "-H", "127.0.0.1", "-P", "0", "--shutdown-timeout", "0.5", "mine:make") as command:
         command.names()
@@ -239,6 +249,11 @@ def test_a_timeout_of_the_shutdown(folder: Path):
         (["-P", "http", "mine:make"], "argument -P/--port: expected a port from 0 to 65535, got 'http'"),
         (["-P", "65536", "mine:make"], "argument -P/--port: expected a port from 0 to 65535, got '65536'"),
         (["--shutdown-timeout", "soon", "mine:make"], "expected seconds, 0 or more, got 'soon'"),
+        (
+            ["--proxy-protocol", "10.0.0.1/8", "mine:make"],
+            "expected networks and 'unix', or 'any': 10.0.0.1/8 has host",
+        ),
+        (["--proxy-protocol", "", "mine:make"], "expected networks and 'unix', or 'any'"),
         (["--backend", "curio", "mine:make"], "argument --backend: invalid choice: 'curio'"),
         (["--backend", "trio", "--uvloop", "mine:make"], "--uvloop is for asyncio, got --backend trio"),
     ],

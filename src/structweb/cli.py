@@ -18,6 +18,8 @@ from structweb._server.log import access_logger
 from structweb._server.version import __version__
 from structweb._web.app import Application
 from structweb._web.run import KEEPALIVE, run_app
+from structweb._web.sites import ProxyProtocol
+from structweb._wire.trust import Trusted
 
 DEFAULT_HOST: Final = "localhost"
 DEFAULT_PORT: Final = 8080
@@ -65,6 +67,14 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "-P", "--port", type=_port, default=DEFAULT_PORT, help="TCP port to listen on; 0 for any (default: %(default)s)"
     )
     add("-U", "--path", help="path of a Unix socket to listen on; with -H, on TCP as well")
+    add(
+        "--proxy-protocol",
+        metavar="PROXIES",
+        type=_proxies,
+        default=False,
+        help="expect the PROXY protocol from these proxies: addresses and networks with commas between them, "
+        "'unix' for Unix sockets; or from 'any'",
+    )
     add("--backend", choices=("asyncio", "trio"), default="asyncio", help="default: %(default)s")
     add("--uvloop", action="store_true", help="let asyncio run on uvloop")
     add(
@@ -110,6 +120,7 @@ def _serve(parser: argparse.ArgumentParser, options: argparse.Namespace, rest: l
             host=(options.hostname or DEFAULT_HOST) if tcp else None,
             port=options.port if tcp else None,
             path=options.path,
+            proxy_protocol=options.proxy_protocol,
             shutdown_timeout=options.shutdown_timeout,
             drain_delay=options.drain_delay,
             keepalive_timeout=options.keepalive_timeout,
@@ -182,6 +193,16 @@ def _port(text: str) -> int:
     if not 0 <= port <= 65535:
         raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, got {text!r}")
     return port
+
+
+def _proxies(text: str) -> ProxyProtocol:
+    if text == "any":
+        return True
+    try:
+        Trusted(text.split(","))
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(f"expected networks and 'unix', or 'any': {exc}") from exc
+    return text.split(",")
 
 
 def _seconds(text: str) -> float:

@@ -1,7 +1,6 @@
 """The engine: owner of one server's listeners and connections, from entering to shutdown."""
 
 import socket
-import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from enum import Enum
@@ -152,22 +151,25 @@ class Engine:
     async def _accept(self, listening: Listening) -> None:
         """Accept connections until `listening` is stopped."""
         try:
-            await listening.run(partial(self._admit, listening.listener.ssl_context))
+            await listening.run(partial(self._admit, listening.listener))
         finally:
             self._listenings.remove(listening)
 
-    def _admit(self, ssl_context: ssl.SSLContext | None, sock: socket.socket, peer: object) -> None:
+    def _admit(self, listener: Listener, sock: socket.socket, peer: object) -> None:
         """Start the task of an accepted connection."""
         if not INHERITS:
             set_options(sock, self.config)
         self._guests.arrive()
-        self.tasks.start_soon(self._serve_socket, sock, peer, ssl_context, name="structweb connection")
+        self.tasks.start_soon(self._serve_socket, sock, peer, listener, name="structweb connection")
 
-    async def _serve_socket(self, sock: socket.socket, peer: object, ssl_context: ssl.SSLContext | None) -> None:
+    async def _serve_socket(self, sock: socket.socket, peer: object, listener: Listener) -> None:
         """Serve an accepted connection to its end."""
 
         def opener(crew: Crew) -> Awaitable[Transport]:
-            return open_transport(sock, self.config, ssl_context=ssl_context, task_group=crew, peername=peer)
+            context = listener.ssl_context
+            if listener.gate is not None:
+                return listener.gate.open_transport(sock, self.config, context, crew, peer)
+            return open_transport(sock, self.config, ssl_context=context, task_group=crew, peername=peer)
 
         try:
             if self.closing:

@@ -15,6 +15,7 @@ from typing import Any, Final
 import anyio
 
 from structweb._server.log import server_logger
+from structweb._server.proxied import ProxyGate
 
 #: Connections the kernel queues for a busy accept loop.
 BACKLOG: Final = 128
@@ -57,6 +58,8 @@ class Listener:
     url: str
     #: Set for TLS; the handshake is the connection's own affair.
     ssl_context: ssl.SSLContext | None = None
+    #: Set where every connection begins with a PROXY protocol header.
+    gate: ProxyGate | None = None
     #: The file to remove when the listener closes; None for TCP, abstract and adopted sockets.
     file: SocketFile | None = None
 
@@ -267,7 +270,7 @@ def _listener(
     except OSError as exc:
         where = socket_url(sock, "http").partition("//")[2]
         raise ListenError(exc.errno, f"cannot listen on {where}: {exc.strerror or exc}") from exc
-    return Listener(sock, socket_url(sock, "http" if ssl_context is None else "https"), ssl_context, file)
+    return Listener(sock, socket_url(sock, "http" if ssl_context is None else "https"), ssl_context, file=file)
 
 
 def socket_url(sock: socket.socket, scheme: str) -> str:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import ip_address
 from typing import Final, Literal
 
 from structweb._web.headers import X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO
@@ -10,9 +10,8 @@ from structweb._web.middleware import Middleware, middleware
 from structweb._web.request import Request
 from structweb._web.routes import Handler
 from structweb._web.streaming import StreamResponse
+from structweb._wire.trust import Address, Network, Trusted, plain
 
-Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
 #: What one proxy told: "for", "proto" and "host".
 Told = Mapping[str, str]
 
@@ -40,7 +39,7 @@ def trusted_proxies(
     Put it first: what runs before it sees the proxy.  Malformed values change nothing.  Raises ValueError for what is
     no address or network, for fewer than one hop, and for an unknown header or field.
     """
-    networks, unix = _networks(trusted)
+    believed_ones = Trusted(trusted)
     if hops < 1:
         raise ValueError(f"hops must be at least 1, got {hops!r}")
     if header not in ("X-Forwarded", "Forwarded"):
@@ -50,13 +49,13 @@ def trusted_proxies(
 
     def is_trusted(node: str) -> bool:
         address = _address(node)
-        return address is not None and any(address in network for network in networks)
+        return address is not None and address in believed_ones
 
     @middleware
     async def believe_proxies(request: Request, handler: Handler) -> StreamResponse:
         peer = request.remote or ""
         through_unix = not peer or peer[0] in "/\0@"
-        if not (unix if through_unix else is_trusted(peer)):
+        if not (believed_ones.unix if through_unix else is_trusted(peer)):
             return await handler(request)
         told = request.forwarded if header == "Forwarded" else _x_forwarded(request, hops)
         believed = _believed(told, hops, is_trusted)
@@ -73,24 +72,15 @@ def trusted_proxies(
     return believe_proxies
 
 
-def _networks(trusted: Iterable[str | Network]) -> tuple[tuple[Network, ...], bool]:
-    if isinstance(trusted, str):
-        raise TypeError(f"trusted must be several addresses and networks, got the string {trusted!r}")
-    given = set(trusted)
-    return tuple(ip_network(network) for network in given - {"unix"}), "unix" in given
-
-
 def _address(node: str) -> Address | None:
     """Return the address of a node, whose port does not matter; None for a name, and for nonsense."""
     match = _NODE.fullmatch(node)
     if match is None:
         return None
     try:
-        address = ip_address(match["v6"] or match["v4"] or match["bare"])
+        return plain(ip_address(match["v6"] or match["v4"] or match["bare"]))
     except ValueError:
         return None
-    # A socket for both families calls the peer ::ffff:10.0.0.1; the network says 10.0.0.0/8.
-    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _x_forwarded(request: Request, hops: int) -> tuple[Told, ...]:

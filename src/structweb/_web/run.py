@@ -22,7 +22,7 @@ from structweb._web.app import Application
 from structweb._web.failures import reraise
 from structweb._web.runner import AppRunner, GracefulExit
 from structweb._web.settings import ConnectionOptions, ServerOptions, check_names
-from structweb._web.sites import BaseSite, SockSite, TCPSite, UnixSite
+from structweb._web.sites import BaseSite, ProxyProtocol, SockSite, TCPSite, UnixSite
 
 #: As aiohttp's run_app: outlives a proxy that reuses connections for 60 seconds.
 KEEPALIVE: Final = 75.0
@@ -49,6 +49,7 @@ async def serve(
     handle_signals: bool = False,
     reuse_address: bool | None = None,
     reuse_port: bool | None = None,
+    proxy_protocol: ProxyProtocol = False,
     task_status: TaskStatus[AppRunner] = anyio.TASK_STATUS_IGNORED,
     **options: Unpack[ServerOptions],
 ) -> None:
@@ -76,13 +77,20 @@ async def serve(
                 backlog=backlog,
                 reuse_address=reuse_address,
                 reuse_port=reuse_port,
+                proxy_protocol=proxy_protocol,
             )
             for name in _tcp_hosts(host, port, elsewhere=path is not None or sock is not None)
         ]
         paths = [] if path is None else [path] if isinstance(path, str | os.PathLike) else path
-        sites += [UnixSite(runner, one, ssl_context=ssl_context, backlog=backlog) for one in paths]
+        sites += [
+            UnixSite(runner, one, ssl_context=ssl_context, backlog=backlog, proxy_protocol=proxy_protocol)
+            for one in paths
+        ]
         socks = [] if sock is None else [sock] if isinstance(sock, socket.socket) else sock
-        sites += [SockSite(runner, one, ssl_context=ssl_context, backlog=backlog) for one in socks]
+        sites += [
+            SockSite(runner, one, ssl_context=ssl_context, backlog=backlog, proxy_protocol=proxy_protocol)
+            for one in socks
+        ]
         if not sites:
             raise ValueError(f"there is nowhere to listen, got host={host!r}, path={path!r}, sock={sock!r}")
         for site in sites:
@@ -110,6 +118,7 @@ def run_app(
     handle_signals: bool = True,
     reuse_address: bool | None = None,
     reuse_port: bool | None = None,
+    proxy_protocol: ProxyProtocol = False,
     backend: Literal["asyncio", "trio"] = "asyncio",
     backend_options: Mapping[str, Any] | None = None,  # Any: each backend has its own
     loop: None = None,
@@ -120,6 +129,7 @@ def run_app(
     `app` is an Application or makes one: a coroutine object, or a callable without arguments, ``async def`` or plain.
     `host`, `path` and `sock` each name one place to listen, or several.  TCP is among them if no other is, or if
     `host` or `port` is given: without `host` on all interfaces, without `port` on 8080 (8443 with `ssl_context`).
+    With `proxy_protocol` each of them is for proxies only, as `TCPSite` has it.
     Told to stop, it goes on serving for `drain_delay` seconds before anything else, see `BaseRunner`.
     When the server listens it says so through `print`; None says nothing.
 
@@ -147,6 +157,7 @@ def run_app(
             handle_signals=handle_signals,
             reuse_address=reuse_address,
             reuse_port=reuse_port,
+            proxy_protocol=proxy_protocol,
             task_status=_Banner(print),
             keepalive_timeout=keepalive_timeout,
             access_log_class=access_log_class,

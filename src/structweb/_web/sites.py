@@ -5,13 +5,20 @@ import socket
 import ssl
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from structweb._server.accept import Listening
 from structweb._server.listeners import BACKLOG, Listener, adopt_socket, open_tcp, open_unix, socket_url
+from structweb._server.proxied import ProxyGate
+from structweb._wire.trust import Network, Trusted
 
 if TYPE_CHECKING:
     from structweb._web.runner import BaseRunner
+
+#: Whether connections begin with a PROXY protocol header; or whose may: addresses, networks, ``"unix"``.
+ProxyProtocol = bool | Collection[str | Network]
 
 DEFAULT_PORT = 8080
 DEFAULT_TLS_PORT = 8443
@@ -19,6 +26,9 @@ DEFAULT_TLS_PORT = 8443
 
 class BaseSite(ABC):
     """A place to listen: `start` begins, `stop` ends, and the runner's clean-up stops every site that is left.
+
+    With `proxy_protocol` every connection has to begin with a PROXY protocol header, which tells the client's address.
+    Networks instead of True say whose: nobody but these proxies is let in.
 
     Raises RuntimeError for a runner that is not up, TypeError for what is no SSLContext; `start` raises OSError for a
     place that is taken.
@@ -31,6 +41,7 @@ class BaseSite(ABC):
         shutdown_timeout: float | None = None,
         ssl_context: ssl.SSLContext | None = None,
         backlog: int = BACKLOG,
+        proxy_protocol: ProxyProtocol = False,
     ) -> None:
         if runner.server is None:
             raise RuntimeError(f"a {type(self).__name__} needs a runner that is set up, got {runner!r}")
@@ -42,6 +53,7 @@ class BaseSite(ABC):
         self._runner = runner
         self._ssl_context = ssl_context
         self._backlog = backlog
+        self._gated, self._proxies = _proxies(proxy_protocol)
         self._listening: list[Listening] = []
 
     @property
@@ -67,6 +79,8 @@ class BaseSite(ABC):
         except BaseException:
             self._runner.unregister(self)
             raise
+        if self._gated:
+            listeners = tuple(replace(one, gate=ProxyGate(self._proxies, one.url)) for one in listeners)
         self._listening = [self._runner.listen(listener) for listener in listeners]
 
     async def stop(self) -> None:
@@ -108,8 +122,15 @@ class TCPSite(BaseSite):
         backlog: int = BACKLOG,
         reuse_address: bool | None = None,
         reuse_port: bool | None = None,
+        proxy_protocol: ProxyProtocol = False,
     ) -> None:
-        super().__init__(runner, shutdown_timeout=shutdown_timeout, ssl_context=ssl_context, backlog=backlog)
+        super().__init__(
+            runner,
+            shutdown_timeout=shutdown_timeout,
+            ssl_context=ssl_context,
+            backlog=backlog,
+            proxy_protocol=proxy_protocol,
+        )
         self._host = host
         self._port = port if port is not None else DEFAULT_PORT if ssl_context is None else DEFAULT_TLS_PORT
         self._reuse_address = reuse_address
@@ -153,8 +174,15 @@ class UnixSite(BaseSite):
         shutdown_timeout: float | None = None,
         ssl_context: ssl.SSLContext | None = None,
         backlog: int = BACKLOG,
+        proxy_protocol: ProxyProtocol = False,
     ) -> None:
-        super().__init__(runner, shutdown_timeout=shutdown_timeout, ssl_context=ssl_context, backlog=backlog)
+        super().__init__(
+            runner,
+            shutdown_timeout=shutdown_timeout,
+            ssl_context=ssl_context,
+            backlog=backlog,
+            proxy_protocol=proxy_protocol,
+        )
         self._path = os.fspath(path)
 
     @property
@@ -178,8 +206,15 @@ class SockSite(BaseSite):
         shutdown_timeout: float | None = None,
         ssl_context: ssl.SSLContext | None = None,
         backlog: int = BACKLOG,
+        proxy_protocol: ProxyProtocol = False,
     ) -> None:
-        super().__init__(runner, shutdown_timeout=shutdown_timeout, ssl_context=ssl_context, backlog=backlog)
+        super().__init__(
+            runner,
+            shutdown_timeout=shutdown_timeout,
+            ssl_context=ssl_context,
+            backlog=backlog,
+            proxy_protocol=proxy_protocol,
+        )
         self._sock = sock
         # Kept: a closed socket no longer knows where it was bound.
         self._name = socket_url(sock, self._scheme)
@@ -202,3 +237,13 @@ class NamedPipeSite(BaseSite):
             f"cannot listen on the named pipe {path!r}: Windows named pipes exist in asyncio's proactor loop only, "
             "and structweb serves sockets on asyncio and trio alike; use a TCPSite on localhost"
         )
+
+
+def _proxies(asked: ProxyProtocol) -> tuple[bool, Trusted | None]:
+    """Return whether connections come through a proxy, and which proxies are let in (None: all)."""
+    if isinstance(asked, bool):
+        return asked, None
+    trusted = Trusted(asked)
+    if not (trusted.networks or trusted.unix):
+        raise ValueError("proxy_protocol must name at least one network, or be True for all, got an empty collection")
+    return True, trusted

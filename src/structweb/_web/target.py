@@ -120,7 +120,8 @@ class RequestTarget:
     def get_extra_info(self, name: str, default: Any = None) -> Any:  # Any: each name has its own type, as in asyncio
         """Return what the connection knows under one of asyncio's names, else `default`.
 
-        The names are peername, sockname, socket, sslcontext, ssl_object, peercert, cipher and compression.
+        The names are peername, sockname, socket, sslcontext, ssl_object, peercert, cipher and compression; where a site has
+        `proxy_protocol`, also proxy_protocol (a `ProxyHeader`) and proxy_peername.
         """
         return self._exchange.transport.get_extra_info(name, default)
 

@@ -63,7 +63,7 @@ class Timeouts:
     send: float | None = 60.0
     #: LINGER: for reading and dropping an unread body after the response.
     linger: float = 10.0
-    #: For the TLS handshake.
+    #: For the TLS handshake, and for the header of a PROXY protocol before it.
     tls_handshake: float = 30.0
 
     def patience(self, phase: Phase) -> float | None:

@@ -190,6 +190,7 @@ from structweb._web.view import (
 from structweb._wire.codings import ContentCoding
 from structweb._wire.multipart import MultipartError
 from structweb._wire.part_coding import UnknownEncodingError
+from structweb._wire.proxy_protocol import ProxyHeader
 
 __all__ = [
     "HTTP_METHOD_RE",
@@ -291,6 +292,7 @@ __all__ = [
     "PlainResource",
     "PrefixResource",
     "PrefixedSubAppResource",
+    "ProxyHeader",
     "Request",
     "RequestKey",
     "RequestPayloadError",

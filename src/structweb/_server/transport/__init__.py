@@ -3,10 +3,11 @@
 import socket
 import ssl
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from structweb._server.config import ServerConfig
-from structweb._server.transport.base import TaskStarter, Transport
+from structweb._server.transport.base import NOTHING_KNOWN, TaskStarter, Transport
 from structweb._server.transport.stream import wrap_stream
 
 __all__ = ["Transport", "open_transport", "wrap_stream"]
@@ -19,9 +20,11 @@ async def open_transport(
     ssl_context: ssl.SSLContext | None = None,
     task_group: TaskStarter,
     peername: Any = None,  # Any: each address family has its own form
+    known: Mapping[str, Any] = NOTHING_KNOWN,  # Any: each name has its own type
 ) -> Transport:
     """Return a transport over an accepted, non-blocking socket, on the backend that runs, with TLS if asked for.
 
+    `known` is further extra info, which goes before what the socket tells (but for `peername`, give that, too).
     The transport owns the socket from here on, whatever happens.  Raises ConnectionError, TimeoutError or
     ssl.SSLError (all are OSError) when the peer does not get through the TLS handshake in time.
     """
@@ -35,7 +38,11 @@ async def open_transport(
         from structweb._server.transport import trio as on_trio
 
         if on_trio.in_trio_run():
-            return await on_trio.open_socket(sock, peername, config, ssl_context, task_group)
+            on_socket: Transport = await on_trio.open_socket(sock, peername, config, ssl_context, task_group)
+            on_socket.known = known
+            return on_socket
     from structweb._server.transport import asyncio as on_asyncio
 
-    return await on_asyncio.open_socket(sock, peername, config, ssl_context)
+    transport = await on_asyncio.open_socket(sock, peername, config, ssl_context)
+    transport.known = known
+    return transport

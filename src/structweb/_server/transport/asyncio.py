@@ -151,6 +151,8 @@ class AsyncioTransport(PushTransport, asyncio.BufferedProtocol):
 
     def _info(self, name: str, default: Any = None) -> Any:  # Any: each name has its own type
         """Return what the loop knows, else `default`."""
+        if name in self.known:
+            return self.known[name]
         try:
             return self._transport.get_extra_info(name, default)
         except AttributeError:

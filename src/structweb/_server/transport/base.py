@@ -3,9 +3,10 @@
 import os
 import ssl
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from enum import Enum
-from typing import Any, Protocol, TypeVarTuple, Unpack
+from types import MappingProxyType
+from typing import Any, Final, Protocol, TypeVarTuple, Unpack
 
 from anyio import to_thread
 
@@ -34,6 +35,9 @@ class Inbound(Enum):
                 return b""
 
 
+#: What is known of a peer that came by itself, beyond what its socket tells.
+NOTHING_KNOWN: Final[Mapping[str, Any]] = MappingProxyType({})  # Any: each name has its own type
+
 Ts = TypeVarTuple("Ts")
 
 
@@ -53,10 +57,12 @@ class Transport(ABC):
     Cancelling `drain` may leave part of what was written on the way: abort the transport then.
     """
 
-    __slots__ = ()
+    __slots__ = ("known",)
 
     #: True while more response bytes wait than the write limit allows: `drain` before writing more.
     congested: bool
+    #: More extra info, from a proxy in front; it goes before what the socket tells.
+    known: Mapping[str, Any]  # Any: each name has its own type
 
     @abstractmethod
     async def receive(self) -> bytes:
@@ -141,7 +147,8 @@ class Transport(ABC):
     def get_extra_info(self, name: str, default: Any = None) -> Any:  # Any: each name has its own type, as in asyncio
         """Return what is known under asyncio's names, else `default`.
 
-        peername, sockname, socket, sslcontext, ssl_object, peercert, cipher, compression.
+        peername, sockname, socket, sslcontext, ssl_object, peercert, cipher, compression; of a peer behind a proxy
+        also proxy_protocol and proxy_peername.
         """
 
 

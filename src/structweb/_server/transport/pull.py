@@ -13,7 +13,7 @@ from typing import Any, Final
 import anyio
 
 from structweb._server.config import ServerConfig
-from structweb._server.transport.base import Inbound, TaskStarter, Transport
+from structweb._server.transport.base import NOTHING_KNOWN, Inbound, TaskStarter, Transport
 
 #: Bytes asked for in one read.
 READ_SIZE: Final = 65536
@@ -52,6 +52,7 @@ class PullTransport(Transport):
     def __init__(self, config: ServerConfig, tasks: TaskStarter) -> None:
         self._budget = max(1, config.limits.read_ahead)
         self._tasks = tasks
+        self.known = NOTHING_KNOWN
         self._ahead = b""
         self._inbound = Inbound.OPEN
         self._failure: Exception | None = None

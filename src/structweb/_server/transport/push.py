@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from structweb._server.config import ServerConfig
-from structweb._server.transport.base import Inbound, Transport, tls_info
+from structweb._server.transport.base import NOTHING_KNOWN, Inbound, Transport, tls_info
 from structweb._server.transport.pull import RECEIVE_MOST
 from structweb._server.transport.tls import TlsCodec, handshake
 
@@ -84,6 +84,7 @@ class PushTransport(Transport):
         self._mute = False
         #: For `TlsLayer` only, which cannot have slots of its own beside those of another base.
         self._codec: TlsCodec | None = None
+        self.known = NOTHING_KNOWN
         self.congested = False
 
     @abstractmethod

@@ -239,7 +239,7 @@ class SelectorTransport(PushTransport):
             case "sockname" if self._sock.fileno() >= 0:
                 return self._sock.getsockname()
             case _:
-                return default
+                return self.known.get(name, default)
 
     # Without TLS there is nothing between the interface and the socket.
     write = _put

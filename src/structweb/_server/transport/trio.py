@@ -161,7 +161,7 @@ class TrioTransport(PullTransport):
             case "sockname" if self._inbound is not Inbound.CLOSED:
                 return self._sock.getsockname()
             case _:
-                return default
+                return self.known.get(name, default)
 
 
 class TrioTlsTransport(TrioTransport):
