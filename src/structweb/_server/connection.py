@@ -90,7 +90,8 @@ class Connection:
     #: The exchange that the reaper saw last, and when it saw it first.
     dated: Exchange | None
     since: float
-    #: Whether the peer is known to have left.
+    #: Whether the peer is known to have left, since the exchange under way began: one that has only ended its side still
+    #: gets what it asked for before, as long as no handler waits.
     gone: bool
     #: Body pieces taken since the last wait.
     pieces: int
@@ -154,7 +155,7 @@ class Connection:
             server.requests_count += 1
             fresh = False
             self.exchange = exchange = Exchange(self, head)
-            self.phase, self.deadline = Phase.HANDLER, None
+            self.phase, self.deadline, self.gone = Phase.HANDLER, None, False
             self.handling = handling = handler(exchange)
             await run_isolated(handling, base.copy(), self)
             if self.watching:
@@ -189,7 +190,7 @@ class Connection:
             with scope:
                 data = await self.transport.receive()
         except ConnectionError as exc:
-            self.gone = True
+            self.lose()
             raise ConnectionResetError("the peer left before the end of the request body") from exc
         finally:
             self.body_scope = None
@@ -202,7 +203,7 @@ class Connection:
         elif self.config.half_close == "serve":
             self.wire.feed_eof()
         else:
-            self.gone = True
+            self.lose()
             raise ConnectionResetError("the peer left before the end of the request body")
 
     async def drain(self) -> None:
@@ -248,7 +249,7 @@ class Connection:
         try:
             await self.transport.drain()
         except ConnectionError as exc:
-            self.gone = True
+            self.lose()
             raise ClientConnectionResetError("cannot send: the peer is gone") from exc
 
     async def close(self) -> None:
@@ -276,10 +277,17 @@ class Connection:
         self.watching = False
         self.transport.unwatch()
 
+    def lose(self) -> None:
+        """Note that the peer has left: the exchange under way sends nothing more."""
+        self.gone = True
+        exchange = self.exchange
+        if exchange is not None and exchange.stage is not Stage.FINISHED:
+            exchange.keep_alive = False  # which keeps its response off the express lane, too
+
     def _peer_gone(self) -> None:
         if self.config.half_close == "serve" and self.transport.ended:
             return  # it has only ended its side; if more is amiss, writing tells
-        self.gone = True
+        self.lose()
         exchange = self.exchange
         if exchange is not None and exchange.disconnect == "cancel" and exchange.stage is not Stage.FINISHED:
             self.cancel("client gone")

@@ -145,7 +145,8 @@ class Exchange(Incoming):
         Adds Content-Length, Connection and (with `stamp`) Date and Server unless `fields` has them; `body` is left
         out where the protocol forbids one (HEAD, 204, 304).  A tuple of fields is taken to repeat and its encoding remembered.
         Raises ValueError, with nothing sent, for fields that are not allowed on the wire or a Content-Length that
-        is not the body's; RuntimeError for a second response.
+        is not the body's; RuntimeError for a second response; ClientConnectionResetError when the peer is known to
+        have left.
         """
         head = self.head
         reply = reply_head(head.version, status, reason, fields)
@@ -175,6 +176,8 @@ class Exchange(Incoming):
                 await connection.drain()
             return
         size_line = size_of_complete(head.method, status, reply, length)
+        if connection.gone:
+            raise ClientConnectionResetError("cannot send: the peer is gone")
         if bodiless(head.method, status):
             body = b""
         data = self._open(reply, status, size_line, stamp=stamp)
@@ -217,7 +220,11 @@ class Exchange(Incoming):
         data = self._open(reply, status, size_line, stamp=stamp)
         self._framing = framing
         self._unwritten = owed
-        await self._send(data)
+        try:
+            await self._send(data)
+        except ClientConnectionResetError:
+            self._status = 0  # so it reads 499: nobody was there for so much as the head
+            raise
 
     async def write(self, data: Bytes) -> None:
         """Send body bytes; wait while the peer is slow, at most `Timeouts.send` without progress.

@@ -65,6 +65,11 @@ class Incoming:
         block = self.head.block
         return block.chunked or bool(block.content_length)
 
+    def abort(self) -> None:
+        """Close the connection at once; what the system has not sent yet is lost."""
+        self.keep_alive = False
+        self._connection.abort()
+
     @property
     def notice(self) -> "ShutdownNotice":
         """What tells of the server's shutdown."""

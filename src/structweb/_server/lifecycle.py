@@ -1,6 +1,7 @@
 """The engine: owner of one server's listeners and connections, from entering to shutdown."""
 
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from enum import Enum
@@ -20,6 +21,7 @@ from structweb._server.firewall import contain, unwrapped
 from structweb._server.listeners import Listener
 from structweb._server.log import server_logger
 from structweb._server.notice import ShutdownNotice
+from structweb._server.proxied import ProxyGate
 from structweb._server.reaper import reap
 from structweb._server.report import ShutdownReport
 from structweb._server.service import serve_connection
@@ -151,25 +153,29 @@ class Engine:
     async def _accept(self, listening: Listening) -> None:
         """Accept connections until `listening` is stopped."""
         try:
-            await listening.run(partial(self._admit, listening.listener))
+            listener = listening.listener
+            await listening.run(partial(self._admit, listener.ssl_context, gate=listener.gate))
         finally:
             self._listenings.remove(listening)
 
-    def _admit(self, listener: Listener, sock: socket.socket, peer: object) -> None:
+    def _admit(
+        self, ssl_context: ssl.SSLContext | None, sock: socket.socket, peer: object, gate: ProxyGate | None = None
+    ) -> None:
         """Start the task of an accepted connection."""
         if not INHERITS:
             set_options(sock, self.config)
         self._guests.arrive()
-        self.tasks.start_soon(self._serve_socket, sock, peer, listener, name="structweb connection")
+        self.tasks.start_soon(self._serve_socket, sock, peer, ssl_context, gate, name="structweb connection")
 
-    async def _serve_socket(self, sock: socket.socket, peer: object, listener: Listener) -> None:
+    async def _serve_socket(
+        self, sock: socket.socket, peer: object, ssl_context: ssl.SSLContext | None, gate: ProxyGate | None
+    ) -> None:
         """Serve an accepted connection to its end."""
 
         def opener(crew: Crew) -> Awaitable[Transport]:
-            context = listener.ssl_context
-            if listener.gate is not None:
-                return listener.gate.open_transport(sock, self.config, context, crew, peer)
-            return open_transport(sock, self.config, ssl_context=context, task_group=crew, peername=peer)
+            if gate is not None:
+                return gate.open_transport(sock, self.config, ssl_context, crew, peer)
+            return open_transport(sock, self.config, ssl_context=ssl_context, task_group=crew, peername=peer)
 
         try:
             if self.closing:

@@ -40,7 +40,7 @@ class FileSender:
         try:
             return await connection.send(step)
         except ConnectionError as exc:
-            connection.gone = True
+            connection.lose()
             raise ClientConnectionResetError("cannot send: the peer is gone") from exc
 
     async def read(self, offset: int, count: int) -> bytes:

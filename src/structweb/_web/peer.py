@@ -24,8 +24,7 @@ class PeerTransport:
 
     def close(self) -> None:
         """Close the connection now; the client gets what the operating system has taken so far."""
-        self._exchange.keep_alive = False
-        self._exchange.transport.abort()
+        self._exchange.abort()
 
     def abort(self) -> None:
         """Close the connection now."""
