@@ -14,6 +14,11 @@ nox.options.reuse_venv = "yes"
 
 PYTHONS = ["3.11", "3.12", "3.13"]
 ROOT = Path(__file__).parent
+# What speaks bytes to a server: everything here runs with the express lane and without it.
+LANELESS = (
+    "tests/server",
+    *(f"tests/system/test_{name}.py" for name in ("smuggling", "patience", "conversations")),
+)
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 
 # pyenv's own `python3.12` refuses to run unless it was chosen by hand: look behind it.
@@ -49,11 +54,11 @@ def types(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Run the whole suite on asyncio, asyncio with uvloop and trio; the server's tests also without the express lane."""
+    """Run the whole suite on asyncio, asyncio with uvloop and trio; what the express lane could change also without it."""
     session.install(".[all]", *group("tests"))
     session.run("python", "-W", "error", "-m", "pytest", *session.posargs)
     if not session.posargs:
-        session.run("python", "-W", "error", "-m", "pytest", "tests/server", "--express=off")
+        session.run("python", "-W", "error", "-m", "pytest", *LANELESS, "--express=off")
 
 
 @nox.session(python=PYTHONS[0])
@@ -82,7 +87,7 @@ def coverage(session: nox.Session) -> None:
     session.install(".[all]", *group("tests"), *group("coverage"))
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", "-q")
-    session.run("coverage", "run", "-m", "pytest", "-q", "tests/server", "--express=off")
+    session.run("coverage", "run", "-m", "pytest", "-q", *LANELESS, "--express=off")
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
 

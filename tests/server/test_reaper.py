@@ -9,7 +9,8 @@ import pytest
 from structweb._server.config import ServerConfig
 from structweb._server.exchange import Exchange
 from structweb._server.lifecycle import Engine
-from structweb._server.reaper import INTERVAL, sweep
+from structweb._server.patience import INTERVAL
+from structweb._server.reaper import sweep
 from structweb._wire.limits import Phase, Timeouts
 from structweb.testing import memory_pipe
 

@@ -15,6 +15,8 @@ def test_defaults_are_those_of_a_runner():
     config = settings.connections
     assert config.timeouts.keepalive == 3630.0
     assert config.timeouts.linger == 10.0
+    assert config.timeouts.min_rate == 240.0
+    assert settings_from({"min_rate": None}, "").connections.timeouts.min_rate is None
     assert (config.limits.request_line, config.limits.field, config.limits.fields) == (8190, 8190, 128)
     assert (config.disconnect, config.half_close, config.express, config.tcp_keepalive) == (
         "cancel", "gone", True, True,
@@ -31,6 +33,7 @@ def test_every_option_reaches_its_place():
             "keepalive_timeout": 1,
             "body_timeout": 2,
             "send_timeout": None,
+            "min_rate": 9,
             "lingering_time": 3,
             "tls_handshake_timeout": 4,
             "max_line_size": 5,
@@ -51,7 +54,7 @@ def test_every_option_reaches_its_place():
     config = settings.connections
     timeouts, limits = config.timeouts, config.limits
     assert (timeouts.keepalive, timeouts.body, timeouts.send, timeouts.linger) == (1, 2, None, 3)
-    assert timeouts.tls_handshake == 4
+    assert (timeouts.tls_handshake, timeouts.min_rate) == (4, 9)
     assert (limits.request_line, limits.field, limits.fields, limits.read_ahead) == (5, 6, 7, 8)
     assert (config.tcp_keepalive, config.server_header, config.express) == (False, None, False)
     assert (config.disconnect, config.half_close) == ("finish", "serve")
@@ -79,6 +82,8 @@ def test_handler_cancellation_is_the_other_name_of_disconnect(options: ServerOpt
         ({"loop": object()}, TypeError, r"loop .*backend='asyncio' or 'trio'"),
         ({"keepalive_timeout": "75"}, TypeError, r"keepalive_timeout must be a number of seconds or None, got '75'"),
         ({"lingering_time": None}, TypeError, r"lingering_time must be a number of seconds, got None"),
+        ({"min_rate": 0}, ValueError, r"min_rate must be more than 0, or None, got 0"),
+        ({"min_rate": "1k"}, TypeError, r"min_rate must be a number or None, got '1k'"),
         ({"send_timeout": True}, TypeError, r"send_timeout must be a number"),
         ({"body_timeout": -1}, ValueError, r"body_timeout must not be negative, got -1"),
         ({"body_timeout": float("nan")}, ValueError, r"body_timeout must not be negative, got nan"),

@@ -16,6 +16,7 @@ from structweb._server.departures import ClientConnectionResetError
 from structweb._server.exchange import Exchange, ExchangeHandler, Stage
 from structweb._server.isolation import run_isolated
 from structweb._server.notice import ShutdownNotice
+from structweb._server.patience import Pace
 from structweb._server.report import ConnectionRecord
 from structweb._server.shields import Shields
 from structweb._server.transport.base import Transport
@@ -62,15 +63,18 @@ class Connection:
         "exchange",
         "gone",
         "handling",
+        "pace",
         "phase",
         "pieces",
         "reason",
+        "received",
         "reusable",
         "scope",
         "send_lock",
         "sending",
         "server",
         "since",
+        "slow",
         "transport",
         "unsent",
         "watching",
@@ -99,6 +103,12 @@ class Connection:
     sending: bool
     #: What the peer had not taken at the last sweep.
     unsent: int
+    #: Bytes of bodies that were waited for.
+    received: int
+    #: How fast the peer is, as far as that was looked at in the exchange under way.
+    pace: Pace | None
+    #: Whether it was too slow.
+    slow: bool
     #: The phase behind a wait: HANDLER, UPGRADED, or at the end LINGER.
     work: Phase
     #: Why the connection was cancelled, for logs; "" while it was not.
@@ -124,6 +134,9 @@ class Connection:
         self.pieces = 0
         self.sending = False
         self.unsent = 0
+        self.received = 0
+        self.pace = None
+        self.slow = False
         self.work = Phase.HANDLER
 
     async def run(self) -> None:  # noqa: C901 - the hot path: one straight loop costs less than it would in pieces
@@ -197,8 +210,11 @@ class Connection:
             self.pieces = 0
             self.work_on()
         if scope.cancelled_caught:
+            if self.slow:
+                raise Refusal(408, f"The body arrived at less than {self.config.timeouts.min_rate:g} bytes a second")
             raise Refusal(408, f"No body bytes arrived for {self.config.timeouts.body} seconds")
         if data:
+            self.received += len(data)
             self.wire.feed(data)
         elif self.config.half_close == "serve":
             self.wire.feed_eof()

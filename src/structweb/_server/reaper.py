@@ -7,11 +7,12 @@ import anyio
 
 from structweb._server.connection import Connection
 from structweb._server.log import server_logger
+from structweb._server.patience import INTERVAL
 from structweb._server.shields import Shields
 from structweb._wire.limits import Phase
 
-#: Seconds between two sweeps, and so the error of every deadline.
-INTERVAL: Final = 1.0
+# Where a peer is waited for, its progress is looked at each time.
+_MEASURED: Final = (Phase.BODY, Phase.SEND, Phase.LINGER)
 
 
 async def reap(connections: AbstractSet[Connection], shields: Shields) -> None:
@@ -24,14 +25,14 @@ async def reap(connections: AbstractSet[Connection], shields: Shields) -> None:
 
 
 def sweep(connections: AbstractSet[Connection], now: float) -> None:
-    """Visit the connections whose deadline passed or is not worked out yet, and those that wait for a slow peer.
+    """Visit the connections whose deadline passed or is not worked out yet, and those that wait for a peer to move bytes.
 
     The rest is skipped here, without a call: among 10,000 idle connections that is nearly all of them.
     """
     due = [
         connection
         for connection in connections
-        if (deadline := connection.deadline) is None or deadline <= now or connection.phase is Phase.SEND
+        if (deadline := connection.deadline) is None or deadline <= now or connection.phase in _MEASURED
     ]
     for connection in due:
         try:

@@ -23,6 +23,8 @@ class ConnectionOptions(TypedDict, total=False):
     body_timeout: float | None
     #: Seconds without the peer taking a byte of a response; None waits forever.
     send_timeout: float | None
+    #: Bytes a second that a peer must move while it is waited for; None asks for nothing.
+    min_rate: float | None
     #: Seconds for reading and dropping an unread body after the response.
     lingering_time: float
     #: Seconds for a TLS handshake.
@@ -97,10 +99,11 @@ _SECONDS: Final[Mapping[str, str]] = {
     "keepalive_timeout": "keepalive",
     "body_timeout": "body",
     "send_timeout": "send",
+    "min_rate": "min_rate",
     "lingering_time": "linger",
     "tls_handshake_timeout": "tls_handshake",
 }
-_MAY_BE_ENDLESS: Final = frozenset({"keepalive_timeout", "body_timeout", "send_timeout"})
+_MAY_BE_ENDLESS: Final = frozenset({"keepalive_timeout", "body_timeout", "send_timeout", "min_rate"})
 _SIZES: Final[Mapping[str, str]] = {
     "max_line_size": "request_line",
     "max_field_size": "field",
@@ -154,8 +157,11 @@ def _seconds(value: object, name: str, owner: str) -> float | None:
     if value is None and name in _MAY_BE_ENDLESS:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
+        unit = "" if name == "min_rate" else " of seconds"
         or_none = " or None" if name in _MAY_BE_ENDLESS else ""
-        raise TypeError(f"{owner}: {name} must be a number of seconds{or_none}, got {value!r}")
+        raise TypeError(f"{owner}: {name} must be a number{unit}{or_none}, got {value!r}")
+    if name == "min_rate" and not value > 0:
+        raise ValueError(f"{owner}: min_rate must be more than 0, or None, got {value!r}")
     if not value >= 0:
         raise ValueError(f"{owner}: {name} must not be negative, got {value!r}")
     return float(value)

@@ -61,6 +61,9 @@ class Timeouts:
     body: float | None = 60.0
     #: SEND: without the peer taking a single byte.
     send: float | None = 60.0
+    #: BODY and SEND: the bytes that pay for a second of waiting; who owes more than the phase's patience is let go.  Else
+    #: one byte in each period of patience would hold a connection for ever.  240 as in Kestrel; None asks for nothing.
+    min_rate: float | None = 240.0
     #: LINGER: for reading and dropping an unread body after the response.
     linger: float = 10.0
     #: For the TLS handshake, and for the header of a PROXY protocol before it.
