@@ -82,3 +82,17 @@ async def test_what_was_asked_before_the_peer_ended_its_side_is_answered(config:
         await client.send(GET + GET.replace(b"GET", b"HEAD") + GET)
         await client.half_close()
         assert (await client.receive_all()).count(b"HTTP/1.1 200 OK\r\n") == 3
+
+
+async def test_and_so_is_what_was_malformed(config: ServerConfig) -> None:
+    async def handler(exchange: Exchange) -> None:
+        status = 200 if exchange.refusal is None else exchange.refusal.status
+        await exchange.respond(status, "", FIELDS, b"")
+
+    async with serving(handler, config) as site:
+        client = site.connect()
+        await client.send(GET + b"nonsense\r\n\r\n")
+        await client.half_close()
+        received = await client.receive_all()
+        assert b"HTTP/1.1 200 " in received
+        assert b"HTTP/1.0 400 " in received

@@ -358,7 +358,7 @@ class Connection:
     async def _refuse(self, refusal: Refusal, *, fresh: bool) -> None:
         refusal.foreign = refusal.foreign and fresh
         self.exchange = exchange = Exchange.refused(self, refusal)
-        self.phase, self.deadline = Phase.HANDLER, None
+        self.phase, self.deadline, self.gone = Phase.HANDLER, None, False
         self.handling = handling = self.server.handler(exchange)
         await run_isolated(handling, copy_context(), self)
         if self.watching:
