@@ -1,0 +1,315 @@
+"""One WebSocket after its handshake as pure state: bytes go in, whole messages come out; messages in, bytes out."""
+
+from enum import Enum
+from typing import Final
+
+from wsproto.connection import CLIENT, SERVER, Connection, ConnectionState
+from wsproto.events import BytesMessage, CloseConnection, TextMessage
+from wsproto.events import Event as WsprotoEvent
+from wsproto.events import Ping as WsprotoPing
+from wsproto.events import Pong as WsprotoPong
+from wsproto.frame_protocol import CloseReason
+from wsproto.utilities import LocalProtocolError
+
+from structweb._wire.websocket_assembly import Assembly
+from structweb._wire.websocket_deflate import DeflateParameters
+from structweb._wire.websocket_events import (
+    GONE,
+    NO_CODE,
+    Binary,
+    Close,
+    ClosedError,
+    Event,
+    Ping,
+    Pong,
+    Text,
+    WebSocketError,
+)
+from structweb._wire.websocket_guard import Guard
+from structweb._wire.websocket_lane import BINARY, LONGEST_HEADER, TEXT, Lane, frame_size, plain_frame
+from structweb._wire.websocket_limits import WebSocketLimits
+
+__all__ = [
+    "Binary",
+    "Close",
+    "ClosedError",
+    "ConnectionState",
+    "Event",
+    "Ping",
+    "Pong",
+    "Text",
+    "WebSocketError",
+    "WebSocketLimits",
+    "WebSocketWire",
+]
+
+#: Codes that a close frame may carry (RFC 6455 section 7.4 and what was registered since), below 3000.
+_SENDABLE: Final = frozenset((1000, 1001, 1002, 1003, *range(1007, 1015)))
+_CONTROL: Final = 125
+_LIVE: Final = (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING)
+
+_Bytes = bytes | bytearray | memoryview
+
+
+class _Input(Enum):
+    """What becomes of the peer's bytes."""
+
+    OPEN = "they are read"
+    ENDING = "there will be no more"
+    OVER = "they no longer count"
+
+
+class WebSocketWire:
+    """One side of a WebSocket.
+
+    Call `feed` with what the peer sends, then `next_event` until it returns None.  After a `Close`, answer with
+    `close(event.code)` unless yours was sent; after a WebSocketError, send `close(error.code, error.reason)`; then end
+    the connection.  Pings are yours to answer.  What `text`, `binary`, `ping`, `pong`, `close` and `frame` return must
+    be sent in the order of the calls.
+    """
+
+    __slots__ = (
+        "_assembly",
+        "_between",
+        "_connection",
+        "_data",
+        "_deflate",
+        "_guard",
+        "_header",
+        "_input",
+        "_lane",
+        "_left",
+        "_masked",
+        "_start",
+    )
+
+    def __init__(
+        self,
+        *,
+        client: bool = False,
+        limits: WebSocketLimits,
+        deflate: DeflateParameters | None = None,
+        express: bool = True,
+        decode_text: bool = True,
+    ) -> None:
+        self._guard = Guard(limits, deflate, client=client, decode_text=decode_text)
+        self._connection = Connection(CLIENT if client else SERVER, [self._guard])
+        self._lane = Lane(limits, client=client, decode_text=decode_text) if express else None
+        self._masked = client
+        self._deflate = deflate is not None
+        self._input = _Input.OPEN
+        # What nobody has taken yet is _data[_start:].  One piece from the peer is kept as it came, without a copy.
+        self._data: bytes | bytearray = b""
+        self._start = 0
+        #: Whether the next frame may be the lane's: no message is in progress, and wsproto holds no byte.
+        self._between = express
+        #: The frame that wsproto is reading: its bytes still to come; the bytes of its header, while that is incomplete.
+        self._left = 0
+        self._header = b""
+        self._assembly = Assembly(self._guard, decode_text=decode_text)
+
+    @property
+    def state(self) -> ConnectionState:
+        """OPEN, LOCAL_CLOSING (our close frame was sent), REMOTE_CLOSING (theirs came), CLOSED (both, or they are gone)."""
+        return self._connection.state
+
+    @property
+    def buffered(self) -> int:
+        """How many bytes were fed and not yet handed out, the parts of an unfinished message among them."""
+        return len(self._data) - self._start + (self._guard.size if self._assembly.begun else 0)
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes from the peer, at any time.  What comes behind its close frame, or behind an error, is dropped."""
+        held = self._data
+        if self._input is _Input.OVER:
+            return
+        if self._start == len(held):
+            self._data = data
+        elif isinstance(held, bytearray):
+            del held[: self._start]
+            held += data
+        else:
+            joined = bytearray(memoryview(held)[self._start :])
+            joined += data
+            self._data = joined
+        self._start = 0
+
+    def feed_eof(self) -> None:
+        """Note that the peer ended its side: without its close frame, the last event is ``Close(1006)``."""
+        if self._input is _Input.OPEN:
+            self._input = _Input.ENDING
+
+    def next_event(self) -> Event | None:
+        """Return the next event, or None: it needs more bytes, or there is nothing more to come.
+
+        Raises WebSocketError, once: nothing comes behind it.
+        """
+        lane = self._lane
+        if lane is not None and self._between:
+            event = lane.take(self._data, self._start)
+            if event is not None:
+                self._start = lane.end
+                return event
+        return self._ask_wsproto()
+
+    def _ask_wsproto(self) -> Event | None:
+        while self._input is not _Input.OVER:
+            spoken = next(self._connection.events(), None)
+            if spoken is not None:
+                event = self._translate(spoken)
+                if event is not None:
+                    return event
+            elif self._start == len(self._data) or (self._between and self._lane_waits()):
+                break
+            else:
+                self._advance()
+        if self._input is _Input.ENDING:
+            self._end()
+            self._connection.receive_data(None)
+            return Close(GONE)
+        return None
+
+    def _lane_waits(self) -> bool:
+        return self._lane is not None and self._lane.waits(self._data, self._start)
+
+    def _advance(self) -> None:
+        """Give wsproto the next bytes; with a lane, no further than to the end of their frame."""
+        data, start = self._data, self._start
+        end = len(data)
+        if self._lane is not None:
+            self._between = False
+            if not self._left:
+                header = self._header + data[start : start + LONGEST_HEADER]
+                size = frame_size(header)
+                if size is None:
+                    self._header = bytes(header)
+                else:
+                    self._left = size - len(self._header)
+                    self._header = b""
+            if self._left:
+                end = min(start + self._left, end)
+                self._left -= end - start
+        self._start = end
+        self._connection.receive_data(bytes(data[start:end]))
+
+    def _translate(self, spoken: WsprotoEvent) -> Event | None:
+        event: Event | None
+        match spoken:
+            case TextMessage():
+                event = self._assembly.add_text(spoken)
+            case BytesMessage():
+                event = self._assembly.add_bytes(spoken)
+            case WsprotoPing(payload):
+                event = Ping(payload)
+            case WsprotoPong(payload):
+                event = Pong(payload)
+            case CloseConnection(code, reason):
+                self._end()
+                if self._connection.state in _LIVE:  # not the peer's words, but wsproto's about the peer
+                    raise WebSocketError(int(code), self._guard.words or reason or "protocol error")
+                event = Close(1014 if self._guard.bad_gateway else int(code), reason or "")
+            case _:  # pragma: no cover  # after a handshake, wsproto has no others
+                raise AssertionError(f"unexpected event of wsproto: {spoken!r}")
+        self._between = self._lane is not None and not self._left and not self._assembly.begun
+        return event
+
+    def _end(self) -> None:
+        self._input = _Input.OVER
+        self._between = False
+        self._data = b""
+        self._start = 0
+        self._assembly.begun = False
+
+    def text(self, data: str | _Bytes, *, compress: bool | int | None = None) -> bytes:
+        """Return the frame of a text message.  Bytes must be UTF-8: ValueError.
+
+        `compress`: False sends it as it is, a number (9 to 15) compresses it for itself in a window of so many bits.
+        Without permessage-deflate nothing is compressed.  Raises ClosedError once a close frame was sent or received.
+        """
+        if isinstance(data, str):
+            payload = data.encode()
+        else:
+            payload = _as_bytes(data)
+            payload.decode()
+        if self._lane is not None and (not self._deflate or compress is False):
+            self._check_open("a text message")
+            return plain_frame(TEXT, payload, masked=self._masked)
+        return self._send_message(TextMessage(payload.decode()), compress)
+
+    def binary(self, data: _Bytes, *, compress: bool | int | None = None) -> bytes:
+        """Return the frame of a binary message; as for `text`."""
+        payload = _as_bytes(data)
+        if self._lane is not None and (not self._deflate or compress is False):
+            self._check_open("a binary message")
+            return plain_frame(BINARY, payload, masked=self._masked)
+        return self._send_message(BytesMessage(payload), compress)
+
+    def ping(self, data: str | _Bytes = b"") -> bytes:
+        """Return a ping.  Raises ValueError for more than 125 bytes."""
+        return self._send(WsprotoPing(_control(data)))
+
+    def pong(self, data: str | _Bytes = b"") -> bytes:
+        """Return a pong.  Raises ValueError for more than 125 bytes."""
+        return self._send(WsprotoPong(_control(data)))
+
+    def close(self, code: int = 1000, reason: str | _Bytes = "") -> bytes:
+        """Return our close frame; 1005 makes one without code and reason.
+
+        A reason is cut to the 123 bytes it may have.  Raises ValueError for a code that no close frame may carry,
+        ClosedError if ours was sent already, or the peer is gone.
+        """
+        if code == NO_CODE:
+            return self._send(CloseConnection(CloseReason.NO_STATUS_RCVD))
+        if code not in _SENDABLE and not 3000 <= code <= 4999:
+            raise ValueError(f"close code must be one that RFC 6455 lets a frame carry, got {code!r}")
+        return self._send(CloseConnection(code, reason if isinstance(reason, str) else _as_bytes(reason).decode()))
+
+    def frame(self, data: str | _Bytes, opcode: int, *, compress: bool | int | None = None) -> bytes:
+        """Return a frame by its opcode: 1 text, 2 binary, 8 close (code and reason as bytes), 9 ping, 10 pong."""
+        payload = data.encode() if isinstance(data, str) else _as_bytes(data)
+        match opcode:
+            case 1:
+                return self.text(payload, compress=compress)
+            case 2:
+                return self.binary(payload, compress=compress)
+            case 8:
+                return self.close(int.from_bytes(payload[:2], "big"), payload[2:]) if payload else self.close(NO_CODE)
+            case 9:
+                return self.ping(payload)
+            case 10:
+                return self.pong(payload)
+        raise ValueError(f"opcode must be 1, 2, 8, 9 or 10: a message is one frame here, got {opcode!r}")
+
+    def _send_message(self, message: TextMessage | BytesMessage, compress: bool | int | None) -> bytes:
+        if compress is not None and not isinstance(compress, bool) and not 9 <= compress <= 15:
+            raise ValueError(f"compress must be a bool, None, or the bits of a window, 9 to 15, got {compress!r}")
+        self._guard.compress = True if compress is None else compress
+        return self._send(message)
+
+    def _send(self, event: WsprotoEvent) -> bytes:
+        try:
+            return self._connection.send(event)
+        except LocalProtocolError as exc:
+            raise self._closed(type(event).__name__) from exc
+
+    def _check_open(self, what: str) -> None:
+        if self._connection.state is not ConnectionState.OPEN:
+            raise self._closed(what)
+
+    def _closed(self, what: str) -> ClosedError:
+        return ClosedError(f"cannot send {what}: the WebSocket is {self._connection.state.name}")
+
+
+def _as_bytes(data: _Bytes) -> bytes:
+    if isinstance(data, bytes):
+        return data
+    if isinstance(data, bytearray | memoryview):
+        return bytes(data)
+    raise TypeError(f"data must be bytes-like, got {type(data).__name__}")
+
+
+def _control(data: str | _Bytes) -> bytes:
+    payload = data.encode() if isinstance(data, str) else _as_bytes(data)
+    if len(payload) > _CONTROL:
+        raise ValueError(f"a control frame holds at most {_CONTROL} bytes, got {len(payload)}")
+    return payload

