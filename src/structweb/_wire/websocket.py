@@ -46,6 +46,13 @@ __all__ = [
 #: Codes that a close frame may carry (RFC 6455 section 7.4 and what was registered since), below 3000.
 _SENDABLE: Final = frozenset((1000, 1001, 1002, 1003, *range(1007, 1015)))
 _CONTROL: Final = 125
+_NAMES: Final[dict[type[WsprotoEvent], str]] = {
+    TextMessage: "a text message",
+    BytesMessage: "a binary message",
+    WsprotoPing: "a ping",
+    WsprotoPong: "a pong",
+    CloseConnection: "a close frame",
+}
 _LIVE: Final = (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING)
 
 _Bytes = bytes | bytearray | memoryview
@@ -146,10 +153,14 @@ class WebSocketWire:
         """
         lane = self._lane
         if lane is not None and self._between:
-            event = lane.take(self._data, self._start)
-            if event is not None:
-                self._start = lane.end
-                return event
+            data, start = self._data, self._start
+            if start < len(data):
+                event = lane.take(data, start)
+                if event is not None:
+                    self._start = lane.end
+                    return event
+            elif self._input is _Input.OPEN:
+                return None
         return self._ask_wsproto()
 
     def _ask_wsproto(self) -> Event | None:
@@ -223,7 +234,7 @@ class WebSocketWire:
     def text(self, data: str | _Bytes, *, compress: bool | int | None = None) -> bytes:
         """Return the frame of a text message.  Bytes must be UTF-8: ValueError.
 
-        `compress`: False sends it as it is, a number (9 to 15) compresses it for itself in a window of so many bits.
+        `compress`: False or 0 sends it as it is, 9 to 15 compresses it for itself in a window of so many bits.
         Without permessage-deflate nothing is compressed.  Raises ClosedError once a close frame was sent or received.
         """
         if isinstance(data, str):
@@ -231,16 +242,20 @@ class WebSocketWire:
         else:
             payload = _as_bytes(data)
             payload.decode()
-        if self._lane is not None and (not self._deflate or compress is False):
-            self._check_open("a text message")
+        if compress is not None:
+            _check_window(compress)
+        if self._lane is not None and (not self._deflate or compress == 0):
+            self._check_open(TextMessage)
             return plain_frame(TEXT, payload, masked=self._masked)
         return self._send_message(TextMessage(payload.decode()), compress)
 
     def binary(self, data: _Bytes, *, compress: bool | int | None = None) -> bytes:
         """Return the frame of a binary message; as for `text`."""
         payload = _as_bytes(data)
-        if self._lane is not None and (not self._deflate or compress is False):
-            self._check_open("a binary message")
+        if compress is not None:
+            _check_window(compress)
+        if self._lane is not None and (not self._deflate or compress == 0):
+            self._check_open(BytesMessage)
             return plain_frame(BINARY, payload, masked=self._masked)
         return self._send_message(BytesMessage(payload), compress)
 
@@ -281,8 +296,6 @@ class WebSocketWire:
         raise ValueError(f"opcode must be 1, 2, 8, 9 or 10: a message is one frame here, got {opcode!r}")
 
     def _send_message(self, message: TextMessage | BytesMessage, compress: bool | int | None) -> bytes:
-        if compress is not None and not isinstance(compress, bool) and not 9 <= compress <= 15:
-            raise ValueError(f"compress must be a bool, None, or the bits of a window, 9 to 15, got {compress!r}")
         self._guard.compress = True if compress is None else compress
         return self._send(message)
 
@@ -290,14 +303,14 @@ class WebSocketWire:
         try:
             return self._connection.send(event)
         except LocalProtocolError as exc:
-            raise self._closed(type(event).__name__) from exc
+            raise self._closed(type(event)) from exc
 
-    def _check_open(self, what: str) -> None:
+    def _check_open(self, kind: type[WsprotoEvent]) -> None:
         if self._connection.state is not ConnectionState.OPEN:
-            raise self._closed(what)
+            raise self._closed(kind)
 
-    def _closed(self, what: str) -> ClosedError:
-        return ClosedError(f"cannot send {what}: the WebSocket is {self._connection.state.name}")
+    def _closed(self, kind: type[WsprotoEvent]) -> ClosedError:
+        return ClosedError(f"cannot send {_NAMES[kind]}: the WebSocket is {self._connection.state.name}")
 
 
 def _as_bytes(data: _Bytes) -> bytes:
@@ -306,6 +319,11 @@ def _as_bytes(data: _Bytes) -> bytes:
     if isinstance(data, bytearray | memoryview):
         return bytes(data)
     raise TypeError(f"data must be bytes-like, got {type(data).__name__}")
+
+
+def _check_window(compress: bool | int) -> None:
+    if compress not in (False, True) and not 9 <= compress <= 15:
+        raise ValueError(f"compress must be a bool, None, or the bits of a window, 9 to 15, got {compress!r}")
 
 
 def _control(data: str | _Bytes) -> bytes:

@@ -1,6 +1,6 @@
 """The pieces of messages that wsproto hands out, joined."""
 
-from io import BytesIO, StringIO
+from io import BytesIO
 
 from wsproto.events import BytesMessage, TextMessage
 
@@ -11,7 +11,7 @@ from structweb._wire.websocket_guard import Guard
 class Assembly:
     """Joins the pieces of one message after the other.  The guard bounds their number and their size."""
 
-    __slots__ = ("_bytes", "_guard", "_raw", "_text", "begun")
+    __slots__ = ("_guard", "_parts", "_raw", "begun")
 
     #: Whether there is a piece of a message that is not complete.
     begun: bool
@@ -19,37 +19,34 @@ class Assembly:
     def __init__(self, guard: Guard, *, decode_text: bool) -> None:
         self._guard = guard
         self._raw = not decode_text
-        # These grow in place: pieces may be as small as a byte, and a list of them is fifty times their size.
-        self._text: StringIO | None = None
-        self._bytes: BytesIO | None = None
+        # It grows in place: pieces may be as small as a byte, and a list of them is fifty times their size.  Text is
+        # kept in UTF-8: StringIO would take four bytes, and more, for each character.
+        self._parts: BytesIO | None = None
         self.begun = False
 
     def add_text(self, piece: TextMessage) -> Text | None:
         """Return the message that `piece` completes, if it does."""
-        self.begun = not piece.message_finished
-        if self._raw:
-            return Text(self._guard.take_raw()) if piece.message_finished else None
-        parts = self._text
-        if parts is None:
-            if piece.message_finished:
-                return Text(piece.data)
-            parts = self._text = StringIO(newline="")
-        parts.write(piece.data)
-        if not piece.message_finished:
+        if piece.message_finished and not self.begun and not self._raw:
+            return Text(piece.data)
+        whole = self._add(b"" if self._raw else piece.data.encode(), last=piece.message_finished)
+        if whole is None:
             return None
-        self._text = None
-        return Text(parts.getvalue())
+        return Text(self._guard.take_raw() if self._raw else whole.decode())
 
     def add_bytes(self, piece: BytesMessage) -> Binary | None:
         """Return the message that `piece` completes, if it does."""
-        self.begun = not piece.message_finished
-        parts = self._bytes
+        if piece.message_finished and not self.begun:
+            return Binary(bytes(piece.data))
+        whole = self._add(piece.data, last=piece.message_finished)
+        return None if whole is None else Binary(whole)
+
+    def _add(self, data: bytes | bytearray, *, last: bool) -> bytes | None:
+        self.begun = not last
+        parts = self._parts
         if parts is None:
-            if piece.message_finished:
-                return Binary(bytes(piece.data))
-            parts = self._bytes = BytesIO()
-        parts.write(piece.data)
-        if not piece.message_finished:
+            parts = self._parts = BytesIO()
+        parts.write(data)
+        if not last:
             return None
-        self._bytes = None
-        return Binary(parts.getvalue())
+        self._parts = None
+        return parts.getvalue()

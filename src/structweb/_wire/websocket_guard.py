@@ -47,10 +47,9 @@ class Guard(Extension):
         self._raw = BytesIO()
         #: Whether the close frame said 1014, which wsproto saw as 1013.
         self.bad_gateway = False
-        # The current frame: its opcode and payload length; the current message: its frames and bytes so far (inflated,
+        # The opcode of the current frame; of the current message: its frames and bytes so far (inflated,
         # and as they came), and whether it is compressed, or kept here.
         self._opcode = Opcode.BINARY
-        self._length = 0
         self._seen = 0
         self._size = 0
         self._wire_size = 0
@@ -64,8 +63,8 @@ class Guard(Extension):
         """Tell wsproto that the guard is always at work."""
         return True
 
-    def offer(self) -> bool | str:
-        """Offer nothing: the handshake is not wsproto's."""
+    def offer(self) -> bool | str:  # pragma: no cover  # wsproto asks in its handshake, which is not ours
+        """Offer nothing."""
         return False
 
     def frame_inbound_header(
@@ -73,13 +72,11 @@ class Guard(Extension):
     ) -> CloseReason | RsvBits:
         """Check a frame before its payload.  wsproto may ask twice for one frame, when its mask is late."""
         self._opcode = opcode
-        self._length = payload_length
         if opcode.iscontrol():
             return RsvBits(False, False, False)
         if opcode is not Opcode.CONTINUATION:
-            self._seen = self._size = self._wire_size = 0
-            self._compressed = rsv.rsv1
-            self._keep = opcode is Opcode.TEXT and not self._decode_text
+            compressed = rsv.rsv1 and self._codec is not None
+            self._begin(compressed=compressed, keep=opcode is Opcode.TEXT and not self._decode_text)
         if payload_length > self._frame:
             return self._too_big(f"frame of {payload_length} bytes exceeds {self._frame}")
         size = self._wire_size + payload_length
@@ -106,10 +103,18 @@ class Guard(Extension):
         """Return what only the end of a message brings to light."""
         if self._opcode.iscontrol():
             return None
-        self._seen += 1
-        if not fin or not self._compressed:
+        if not fin:
+            self._seen += 1
             return None
-        return self._meaning(None)
+        data = self._meaning(None) if self._compressed else b""
+        self._begin(compressed=False, keep=False)
+        return data
+
+    def _begin(self, *, compressed: bool, keep: bool) -> None:
+        """Begin a message.  After one, too: a continuation of nothing is to be judged by itself, until wsproto refuses it."""
+        self._seen = self._size = self._wire_size = 0
+        self._compressed = compressed
+        self._keep = keep
 
     def take_raw(self) -> bytes:
         """Return the whole text message that arrived, with ``decode_text=False``."""
@@ -148,7 +153,7 @@ class Guard(Extension):
         self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, data: bytes, fin: bool
     ) -> tuple[RsvBits, bytes]:
         """Compress a message that goes out, if it is to be.  A message is one frame here."""
-        if self._codec is None or self.compress is False or opcode not in _DATA:
+        if self._codec is None or not self.compress or opcode not in _DATA:
             return rsv, data
         deflated = self._codec.deflate(data, self.compress)
         return (rsv, data) if deflated is None else (RsvBits(True, rsv.rsv2, rsv.rsv3), deflated)

@@ -1,0 +1,141 @@
+"""What a WebSocket wire says to a stream of bytes, with the lane and without, in one piece and in many."""
+
+from collections.abc import Iterable
+from random import Random
+from typing import NamedTuple
+
+from wsproto.connection import CLIENT, SERVER, Connection
+from wsproto.events import BytesMessage, Event, Ping, TextMessage
+
+from structweb._wire.websocket import Binary, ClosedError, Text, WebSocketError, WebSocketLimits, WebSocketWire
+from structweb._wire.websocket_deflate import DeflateParameters
+from structweb._wire.websocket_lane import Lane
+from tests.fuzz.frames import KEYS, PING, FrameStream, frame
+from tests.fuzz.transcript import Said, split
+
+TINY = WebSocketLimits(message=200, frame=150, fragments=4)
+ROOMY = WebSocketLimits()
+
+
+class Setting(NamedTuple):
+    """How a wire is made, and what happens to it."""
+
+    client: bool
+    decode_text: bool
+    limits: WebSocketLimits
+    deflate: DeflateParameters | None
+    #: Whether it sends its close frame first.
+    closing: bool
+    eof: bool
+
+
+def setting(rng: Random) -> Setting:
+    """Return a random setting."""
+    deflate = DeflateParameters(
+        client_no_context_takeover=rng.random() < 0.3, server_no_context_takeover=rng.random() < 0.3
+    )
+    return Setting(
+        client=rng.random() < 0.3,
+        decode_text=rng.random() < 0.8,
+        limits=TINY if rng.random() < 0.2 else ROOMY,
+        deflate=deflate if rng.random() < 0.4 else None,
+        closing=rng.random() < 0.1,
+        eof=rng.random() < 0.5,
+    )
+
+
+def stream(seed: int) -> tuple[Setting, bytes]:
+    """Return the setting and the bytes of a seed."""
+    rng = Random(seed)
+    chosen = setting(rng)
+    return chosen, FrameStream(rng, client=chosen.client, deflate=chosen.deflate is not None).read()
+
+
+def transcript(pieces: Iterable[bytes], chosen: Setting, *, express: bool) -> list[Said]:
+    """Feed `pieces` one by one, read all there is after each of them, and return what came out."""
+    wire = WebSocketWire(
+        client=chosen.client,
+        limits=chosen.limits,
+        deflate=chosen.deflate,
+        express=express,
+        decode_text=chosen.decode_text,
+    )
+    said: list[Said] = []
+    if chosen.closing:
+        wire.close(1001)
+    try:
+        for piece in pieces:
+            wire.feed(piece)
+            _read(wire, said)
+        if chosen.eof:
+            wire.feed_eof()
+            _read(wire, said)
+    except WebSocketError as error:
+        # Where in a text the wrong byte is depends on the pieces.
+        said.append(("error", error.code, error.reason if error.code != 1007 else ""))
+    except Exception as exc:  # noqa: BLE001  # whatever it is, it must not come out of a wire
+        said.append(("bug", repr(exc)))
+    said.append(("state", wire.state))
+    if not chosen.client:  # a client's frames have random keys
+        try:
+            said.append(("answer", wire.text("x", compress=False)))
+        except ClosedError as error:
+            said.append(("closed", str(error)))
+    return said
+
+
+def _read(wire: WebSocketWire, said: list[Said]) -> None:
+    while (event := wire.next_event()) is not None:
+        said.append((type(event).__name__, *(getattr(event, name) for name in event.__slots__)))
+
+
+def difference(data: bytes, chosen: Setting, seed: int = 0) -> str | None:
+    """Return how the ways to read `data` differ, or None when they agree, as they must.
+
+    In one piece and in random pieces, with the lane and without; and what the lane takes first, wsproto alone reads, too.
+    """
+    pieces = split(Random(seed), data)
+    expected = transcript([data], chosen, express=False)
+    if bugs := [words for words in expected if words[0] == "bug"]:
+        return f"wsproto, whole: {bugs}"
+    for name, given, express in (
+        ("lane", [data], True),
+        ("lane, split", pieces, True),
+        ("wsproto, split", pieces, False),
+    ):
+        found = transcript(given, chosen, express=express)
+        if found != expected:
+            return f"{name}: {found}\nwsproto, whole: {expected}\npieces: {given}\n{chosen}"
+    return _wsproto_difference(data, chosen)
+
+
+def _wsproto_difference(data: bytes, chosen: Setting) -> str | None:
+    """Compare the first message of the lane with wsproto alone, without our guard; a ping behind it must be read."""
+    lane = Lane(chosen.limits, client=chosen.client, decode_text=True)
+    try:
+        taken = lane.take(data, 0)
+    except Exception as exc:  # noqa: BLE001  # as above
+        return f"lane: {exc!r}"
+    if taken is None:
+        return None
+    connection = Connection(CLIENT if chosen.client else SERVER)
+    connection.receive_data(data[: lane.end] + frame(PING, b"?", key=None if chosen.client else KEYS[1]))
+    alone = list(connection.events())
+    message: Event = TextMessage(taken.data) if isinstance(taken, Text) else BytesMessage(taken.data)
+    assert isinstance(taken, Text | Binary)
+    return None if alone == [message, Ping(b"?")] else f"lane: {taken}\nwsproto alone: {alone}"
+
+
+def minimal(data: bytes, chosen: Setting, seed: int) -> bytes:
+    """Return a stream as short as can be found that still makes a difference."""
+    size = max(1, len(data) // 2)
+    while size:
+        at = 0
+        while at < len(data):
+            shorter = data[:at] + data[at + size :]
+            if difference(shorter, chosen, seed) is not None:
+                data = shorter
+            else:
+                at += size
+        size //= 2
+    return data
