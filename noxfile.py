@@ -94,7 +94,7 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Feed the lane and h11 the same bytes: the long comparisons of tests/wire, then five minutes at random.
+    """Feed the lanes and h11, or wsproto, the same bytes: the long comparisons of tests/wire, then five minutes at random.
 
     With arguments, as `nox -s fuzz -- --seconds 30`, only the latter.
     """

@@ -296,7 +296,7 @@ class WebSocketWire:
         raise ValueError(f"opcode must be 1, 2, 8, 9 or 10: a message is one frame here, got {opcode!r}")
 
     def _send_message(self, message: TextMessage | BytesMessage, compress: bool | int | None) -> bytes:
-        self._guard.compress = True if compress is None else compress
+        self._guard.compress = True if compress in (None, True) else compress
         return self._send(message)
 
     def _send(self, event: WsprotoEvent) -> bytes:
