@@ -1,5 +1,6 @@
 """One WebSocket as pure state: bytes go in, whole messages come out; messages in, bytes out."""
 
+import sys
 from array import array
 
 import pytest
@@ -89,6 +90,14 @@ def test_bytes_wait_until_somebody_asks(express):
     wire.feed(hello)
     assert [wire.next_event() for _ in range(6)] == [Text("hello")] * 5 + [None]
     assert wire.buffered == 0
+
+
+def test_a_silent_websocket_keeps_nothing(express):
+    wire = make(express)
+    piece = frame(TEXT, b"hello", key=KEY) * 2
+    holders = sys.getrefcount(piece)
+    assert read(wire, piece) == [Text("hello")] * 2
+    assert sys.getrefcount(piece) == holders
 
 
 @pytest.mark.parametrize("opcode", [TEXT, BINARY])

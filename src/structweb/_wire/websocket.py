@@ -160,17 +160,23 @@ class WebSocketWire:
                     self._start = lane.end
                     return event
             elif self._input is _Input.OPEN:
+                # A silent WebSocket must not keep the last piece that it sent, which may be a large one.
+                self._data, self._start = b"", 0
                 return None
         return self._ask_wsproto()
 
     def _ask_wsproto(self) -> Event | None:
+        lane = self._lane
         while self._input is not _Input.OVER:
             spoken = next(self._connection.events(), None)
             if spoken is not None:
                 event = self._translate(spoken)
                 if event is not None:
                     return event
-            elif self._start == len(self._data) or (self._between and self._lane_waits()):
+            elif self._start == len(self._data):
+                self._data, self._start = b"", 0
+                break
+            elif lane is not None and self._between and lane.waits(self._data, self._start):
                 break
             else:
                 self._advance()
@@ -179,9 +185,6 @@ class WebSocketWire:
             self._connection.receive_data(None)
             return Close(GONE)
         return None
-
-    def _lane_waits(self) -> bool:
-        return self._lane is not None and self._lane.waits(self._data, self._start)
 
     def _advance(self) -> None:
         """Give wsproto the next bytes; with a lane, no further than to the end of their frame."""
