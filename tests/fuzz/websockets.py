@@ -71,8 +71,7 @@ def transcript(pieces: Iterable[bytes], chosen: Setting, *, express: bool) -> li
             wire.feed_eof()
             _read(wire, said)
     except WebSocketError as error:
-        # Where in a text the wrong byte is depends on the pieces.
-        said.append(("error", error.code, error.reason if error.code != 1007 else ""))
+        said.append(("error", *_blame(error, chosen)))
     except Exception as exc:  # noqa: BLE001  # whatever it is, it must not come out of a wire
         said.append(("bug", repr(exc)))
     said.append(("state", wire.state))
@@ -82,6 +81,17 @@ def transcript(pieces: Iterable[bytes], chosen: Setting, *, express: bool) -> li
         except ClosedError as error:
             said.append(("closed", str(error)))
     return said
+
+
+def _blame(error: WebSocketError, chosen: Setting) -> tuple[int, str]:
+    """Return what of an error cannot depend on the pieces.
+
+    A wrong byte of a text has its place in its piece; and if a compressed message is wrong and too long as well, a large
+    piece shows the latter first.
+    """
+    if chosen.deflate is not None and error.code == 1009:
+        return 1007, ""
+    return error.code, error.reason if error.code != 1007 else ""
 
 
 def _read(wire: WebSocketWire, said: list[Said]) -> None:

@@ -49,9 +49,9 @@ def read(server: WebSocketWire, data: bytes, step: int | None = None) -> list[Ev
     return events
 
 
-def refusal(server: WebSocketWire, data: bytes) -> WebSocketError:
+def refusal(server: WebSocketWire, data: bytes, step: int | None = None) -> WebSocketError:
     with pytest.raises(WebSocketError) as caught:
-        read(server, data)
+        read(server, data, step)
     assert server.next_event() is None
     return caught.value
 
@@ -237,11 +237,20 @@ def test_reserved_bits_where_nothing_was_agreed_on(express, data):
 
 
 @LANES
-def test_a_continuation_of_nothing_is_no_part_of_the_message_before(express):
-    server = wire(express=express, message=100, deflate=DeflateParameters())
-    assert len(read(server, frame(TEXT, deflated(b"x" * 90), key=KEY, rsv=RSV1))) == 1
-    error = refusal(server, frame(CONTINUATION, b"x" * 90, key=KEY))
-    assert (error.code, error.reason) == (1002, "unexpected CONTINUATION")
+@pytest.mark.parametrize("step", [None, 1])
+@pytest.mark.parametrize("data", [b"x" * 90, b"\xff\xff", b"\x06"])
+def test_a_fragment_of_nothing_and_a_message_inside_of_another(express, step, data):
+    """What their payload would have been refused for makes no difference, nor what came before."""
+    before = frame(TEXT, deflated(b"x" * 90), key=KEY, rsv=RSV1)
+    first = frame(TEXT, deflated(b"x" * 90), key=KEY, fin=False, rsv=RSV1)
+    for prefix, opcode, reason in (
+        (before, CONTINUATION, "expected a new message, got a fragment"),
+        (before + first, BINARY, "expected the next fragment, got a new message"),
+    ):
+        server = wire(express=express, message=100, deflate=DeflateParameters())
+        assert read(server, prefix) == [Text("x" * 90)]
+        error = refusal(server, frame(opcode, data, key=KEY, rsv=RSV1 if opcode else 0), step)
+        assert (error.code, error.reason) == (1002, reason)
 
 
 @LANES

@@ -224,3 +224,9 @@ def test_a_client_that_offered_no_compression_takes_none():
 
 def test_the_key_of_the_rfc():
     assert accept_key(KEY) == ACCEPT
+
+
+@pytest.mark.parametrize("protocols", [["a", "a"], ["a b"], ["a,b"], [""], ["é"], ["a\r\nX: y"]])
+def test_subprotocols_that_cannot_be_asked_for(protocols):
+    with pytest.raises(ValueError, match="subprotocols must be tokens"):
+        request_handshake(protocols=protocols)

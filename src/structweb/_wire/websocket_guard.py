@@ -47,9 +47,10 @@ class Guard(Extension):
         self._raw = BytesIO()
         #: Whether the close frame said 1014, which wsproto saw as 1013.
         self.bad_gateway = False
-        # The opcode of the current frame; of the current message: its frames and bytes so far (inflated,
-        # and as they came), and whether it is compressed, or kept here.
+        # The opcode of the current frame; of the current message: whether it has begun and is not complete, its frames
+        # and bytes so far (inflated, and as they came), and whether it is compressed, or kept here.
         self._opcode = Opcode.BINARY
+        self._begun = False
         self._seen = 0
         self._size = 0
         self._wire_size = 0
@@ -74,9 +75,16 @@ class Guard(Extension):
         self._opcode = opcode
         if opcode.iscontrol():
             return RsvBits(False, False, False)
+        # wsproto refuses these, too, but only after the payload: that might be refused for something else by then,
+        # or not, as it comes in one piece or in two.
+        if self._begun is not (opcode is Opcode.CONTINUATION):
+            expected, got = ("the next fragment", "a new message") if self._begun else ("a new message", "a fragment")
+            self.words = f"expected {expected}, got {got}"
+            return CloseReason.PROTOCOL_ERROR
         if opcode is not Opcode.CONTINUATION:
-            compressed = rsv.rsv1 and self._codec is not None
-            self._begin(compressed=compressed, keep=opcode is Opcode.TEXT and not self._decode_text)
+            self._seen = self._size = self._wire_size = 0
+            self._compressed = rsv.rsv1 and self._codec is not None
+            self._keep = opcode is Opcode.TEXT and not self._decode_text
         if payload_length > self._frame:
             return self._too_big(f"frame of {payload_length} bytes exceeds {self._frame}")
         size = self._wire_size + payload_length
@@ -103,18 +111,9 @@ class Guard(Extension):
         """Return what only the end of a message brings to light."""
         if self._opcode.iscontrol():
             return None
-        if not fin:
-            self._seen += 1
-            return None
-        data = self._meaning(None) if self._compressed else b""
-        self._begin(compressed=False, keep=False)
-        return data
-
-    def _begin(self, *, compressed: bool, keep: bool) -> None:
-        """Begin a message.  After one, too: a continuation of nothing is to be judged by itself, until wsproto refuses it."""
-        self._seen = self._size = self._wire_size = 0
-        self._compressed = compressed
-        self._keep = keep
+        self._begun = not fin
+        self._seen += 1
+        return self._meaning(None) if fin and self._compressed else None
 
     def take_raw(self) -> bytes:
         """Return the whole text message that arrived, with ``decode_text=False``."""

@@ -22,6 +22,7 @@ VERSIONS: Final = ("13", "8", "7")
 
 _MAGIC: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _KEY: Final = re.compile(rb"[A-Za-z0-9+/]{21}[AQgw]==")
+_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 Fields = list[tuple[str, str]]
 
@@ -128,7 +129,12 @@ def _check_request(block: HeaderBlock) -> bytes:
 def request_handshake(
     *, protocols: Sequence[str] = (), compress: bool | int = True, key: bytes | None = None
 ) -> HandshakeRequest:
-    """Return what a client asks a server with; keep it for `check_response`."""
+    """Return what a client asks a server with; keep it for `check_response`.
+
+    Raises ValueError for subprotocols that are no tokens, or not unique.
+    """
+    if len(set(protocols)) < len(protocols) or not all(_NAME.fullmatch(name) for name in protocols):
+        raise ValueError(f"subprotocols must be tokens (RFC 9110 section 5.6.2), each once, got {protocols!r}")
     key = base64.b64encode(os.urandom(16)) if key is None else key
     fields = [
         ("Upgrade", "websocket"),
