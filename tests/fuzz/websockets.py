@@ -5,9 +5,10 @@ from random import Random
 from typing import NamedTuple
 
 from wsproto.connection import CLIENT, SERVER, Connection
-from wsproto.events import BytesMessage, Event, Ping, TextMessage
+from wsproto.events import BytesMessage, Ping, TextMessage
+from wsproto.events import Event as WsprotoEvent
 
-from structweb._wire.websocket import Binary, ClosedError, Text, WebSocketError, WebSocketLimits, WebSocketWire
+from structweb._wire.websocket import Binary, ClosedError, Event, Text, WebSocketError, WebSocketLimits, WebSocketWire
 from structweb._wire.websocket_deflate import DeflateParameters
 from structweb._wire.websocket_lane import Lane
 from tests.fuzz.frames import KEYS, PING, FrameStream, frame
@@ -94,6 +95,16 @@ def _blame(error: WebSocketError, chosen: Setting) -> tuple[int, str]:
     return error.code, error.reason if error.code != 1007 else ""
 
 
+def read(wire: WebSocketWire, data: bytes, step: int | None = None) -> list[Event]:
+    """Feed `data` in pieces of `step` bytes, read all there is after each of them, and return it."""
+    events: list[Event] = []
+    for at in range(0, len(data), step or len(data)):
+        wire.feed(data[at : at + (step or len(data))])
+        while (event := wire.next_event()) is not None:
+            events.append(event)
+    return events
+
+
 def _read(wire: WebSocketWire, said: list[Said]) -> None:
     while (event := wire.next_event()) is not None:
         said.append((type(event).__name__, *(getattr(event, name) for name in event.__slots__)))
@@ -131,7 +142,7 @@ def _wsproto_difference(data: bytes, chosen: Setting) -> str | None:
     connection = Connection(CLIENT if chosen.client else SERVER)
     connection.receive_data(data[: lane.end] + frame(PING, b"?", key=None if chosen.client else KEYS[1]))
     alone = list(connection.events())
-    message: Event = TextMessage(taken.data) if isinstance(taken, Text) else BytesMessage(taken.data)
+    message: WsprotoEvent = TextMessage(taken.data) if isinstance(taken, Text) else BytesMessage(taken.data)
     assert isinstance(taken, Text | Binary)
     return None if alone == [message, Ping(b"?")] else f"lane: {taken}\nwsproto alone: {alone}"
 

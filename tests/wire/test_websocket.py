@@ -12,7 +12,6 @@ from structweb._wire.websocket import (
     Close,
     ClosedError,
     ConnectionState,
-    Event,
     Ping,
     Pong,
     Text,
@@ -22,6 +21,7 @@ from structweb._wire.websocket import (
 )
 from structweb._wire.websocket_deflate import DeflateParameters
 from tests.fuzz.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame
+from tests.fuzz.websockets import read
 
 KEY = b"\x37\xfa\x21\x3d"
 LIMITS = WebSocketLimits()
@@ -31,16 +31,6 @@ pytestmark = pytest.mark.parametrize("express", [True, False], ids=["lane", "wsp
 
 def make(express: bool, *, client: bool = False, deflate: DeflateParameters | None = None) -> WebSocketWire:
     return WebSocketWire(client=client, limits=LIMITS, deflate=deflate, express=express)
-
-
-def read(wire: WebSocketWire, data: bytes, step: int | None = None) -> list[Event]:
-    """Feed `data` in pieces of `step` bytes, and return what they say."""
-    events: list[Event] = []
-    for at in range(0, len(data), step or len(data)):
-        wire.feed(data[at : at + (step or len(data))])
-        while (event := wire.next_event()) is not None:
-            events.append(event)
-    return events
 
 
 STEPS = pytest.mark.parametrize("step", [None, 1, 3], ids=["whole", "bytes", "pieces"])

@@ -8,17 +8,9 @@ from hypothesis import strategies as st
 
 from structweb._wire.websocket import Binary, Event, Text, WebSocketLimits, WebSocketWire
 from tests.fuzz.frames import BINARY, CONTINUATION, TEXT, frame
+from tests.fuzz.websockets import read
 
 KEY = b"\x01\x02\x03\x04"
-
-
-def read(server: WebSocketWire, data: bytes, step: int) -> list[Event]:
-    events: list[Event] = []
-    for at in range(0, len(data), step):
-        server.feed(data[at : at + step])
-        while (event := server.next_event()) is not None:
-            events.append(event)
-    return events
 
 
 @given(

@@ -10,7 +10,6 @@ import pytest
 from structweb._wire.websocket import (
     Binary,
     Close,
-    Event,
     Text,
     WebSocketError,
     WebSocketLimits,
@@ -18,6 +17,7 @@ from structweb._wire.websocket import (
 )
 from structweb._wire.websocket_deflate import DeflateParameters
 from tests.fuzz.frames import BINARY, CLOSE, CONTINUATION, PING, TEXT, frame
+from tests.fuzz.websockets import read
 
 KEY = b"\x01\x02\x03\x04"
 LANES = pytest.mark.parametrize("express", [True, False], ids=["lane", "wsproto"])
@@ -37,16 +37,6 @@ def final(data: bytes) -> bytes:
 
 def wire(*, express: bool, deflate: DeflateParameters | None = None, decode_text: bool = True, **limits: int):
     return WebSocketWire(limits=WebSocketLimits(**limits), deflate=deflate, express=express, decode_text=decode_text)
-
-
-def read(server: WebSocketWire, data: bytes, step: int | None = None) -> list[Event]:
-    """Feed `data` in pieces of `step` bytes, and return what they say."""
-    events: list[Event] = []
-    for at in range(0, len(data), step or len(data)):
-        server.feed(data[at : at + (step or len(data))])
-        while (event := server.next_event()) is not None:
-            events.append(event)
-    return events
 
 
 def refusal(server: WebSocketWire, data: bytes, step: int | None = None) -> WebSocketError:
