@@ -53,7 +53,8 @@ class Application(Policied, ServiceHost, MutableMapping[str | AppKey[Any], Any])
 
     The others hold for the routes below, unless a sub-application or a route says otherwise: `client_max_size` is how
     many bytes `Request.read` and the like take (1 MiB; 0 or None: no limit), `client_max_fields` the fields of a form
-    (1000; 0: no limit), `handler_timeout` the seconds a handler may take (no limit).  `disconnect` says what a
+    (1000; 0: no limit), `handler_timeout` the seconds a handler may take (no limit), `deadline_header` the header in
+    which a client may ask for less (none).  `disconnect` says what a
     client's leaving does to a handler: "cancel" it or let it "finish"; None leaves it to the server.
 
     Raises TypeError for arguments that it does not have, ValueError for limits that make no sense.
@@ -68,6 +69,7 @@ class Application(Policied, ServiceHost, MutableMapping[str | AppKey[Any], Any])
         client_max_size: int | Inherited | None = INHERITED,
         client_max_fields: int | Inherited = INHERITED,
         handler_timeout: float | Inherited | None = INHERITED,
+        deadline_header: str | Inherited | None = INHERITED,
         disconnect: Disconnect | None = None,
         **unknown: Never,
     ) -> None:
@@ -83,6 +85,7 @@ class Application(Policied, ServiceHost, MutableMapping[str | AppKey[Any], Any])
             client_max_size=client_max_size,
             client_max_fields=client_max_fields,
             handler_timeout=handler_timeout,
+            deadline_header=deadline_header,
             disconnect=disconnect,
         )
         self._state: dict[str | AppKey[Any], Any] = {}  # Any: see the class

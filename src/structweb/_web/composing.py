@@ -5,11 +5,9 @@ time limit; the middlewares of the route; the handler.  A route that nobody limi
 """
 
 from collections.abc import Awaitable
-from functools import update_wrapper
 from typing import TYPE_CHECKING, Never
 
-import anyio
-
+from structweb._web.deadlines import timed
 from structweb._web.errors import HTTPNotFound
 from structweb._web.middleware import compose, surround
 from structweb._web.policy import Bounds, bounds_of
@@ -26,8 +24,8 @@ def compose_lineage(lineage: Lineage) -> Handler:
     route = lineage.route
     bounds = _bounds(lineage)
     handler = surround(route.handler, route.middlewares)
-    if bounds.handler_timeout is not None:
-        handler = _timed(handler, bounds.handler_timeout)
+    if bounds.handler_timeout is not None or bounds.deadline_header is not None:
+        handler = timed(handler, bounds.handler_timeout, bounds.deadline_header)
     handler = _bounded(compose(handler, lineage.apps), bounds, lineage.apps)
     lineage.composed = handler
     return handler
@@ -54,7 +52,7 @@ async def _raise_unmatched(request: "Request") -> Never:
 def _bounded(handler: Handler, bounds: Bounds, apps: "tuple[Application, ...]") -> Handler:
     """Return `handler` so that `bounds` hold; itself if they are those that every request begins with."""
     begins_with = bounds_of(app.policy for app in apps[:1])
-    if bounds._replace(handler_timeout=None) == begins_with._replace(handler_timeout=None, disconnect=None):
+    if bounds[:3] == (None, *begins_with[1:3]):
         return handler
 
     def call(request: "Request") -> "Awaitable[StreamResponse]":
@@ -69,13 +67,3 @@ def _apply(bounds: Bounds, request: "Request") -> None:
     request._client_max_fields = bounds.client_max_fields
     if bounds.disconnect is not None:
         request._exchange.disconnect = bounds.disconnect  # in time: it counts from the handler's first suspension
-
-
-def _timed(handler: Handler, seconds: float) -> Handler:
-    """Return `handler` with a TimeoutError for running longer, which applications' middlewares can still answer."""
-
-    async def call(request: "Request") -> "StreamResponse":
-        with anyio.fail_after(seconds):
-            return await handler(request)
-
-    return update_wrapper(call, handler)

@@ -1,5 +1,6 @@
 """What a handler may know and say about its own end: the notice of a shutdown, and shields."""
 
+import math
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVarTuple
 
@@ -18,11 +19,21 @@ class RequestLifetime:
     """The part of a request that is about how long its handler lives."""
 
     _exchange: "Exchange"
+    _deadline: float = math.inf
 
     @property
     def cancel_scope(self) -> anyio.CancelScope:
         """The scope around the handling of this request: cancelling it ends the handler and the connection."""
         return self._exchange.cancel_scope
+
+    @property
+    def deadline(self) -> float:
+        """When the handler's time is up, on the clock of `anyio.current_time()`; infinity if nobody set a limit.
+
+        It is set by `handler_timeout` and `deadline_header` of a route or an application, and enforced: what is left
+        is for telling others, as in ``timeout=request.deadline - anyio.current_time()``.
+        """
+        return self._deadline
 
     @property
     def shutting_down(self) -> ShutdownNotice:

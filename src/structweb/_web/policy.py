@@ -3,6 +3,7 @@
 The innermost word counts: a route's before its application's, and that one's before the one of the application around it.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
 
 #: What a client's leaving does to the handler: "cancel" it, or let it "finish".
 Disconnect: TypeAlias = Literal["cancel", "finish"]
+
+
+#: A field name is a token (RFC 9110 section 5.1).
+_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
 class Inherited(Enum):
@@ -35,6 +40,9 @@ class LimitOptions(TypedDict, total=False):
     client_max_fields: int
     #: Seconds that the handler may take, the route's middlewares included; None: no limit.  Then a TimeoutError: 504.
     handler_timeout: float | None
+    #: The name of a request header in which a client may say how many seconds it waits: a decimal number.  The handler
+    #: has so long, or `handler_timeout` if that is less; a malformed value is answered with 400.  None: no such header.
+    deadline_header: str | None
 
 
 class PolicyOptions(LimitOptions, total=False):
@@ -52,6 +60,7 @@ class Policy:
     client_max_size: int | Inherited | None = INHERITED
     client_max_fields: int | Inherited = INHERITED
     handler_timeout: float | Inherited | None = INHERITED
+    deadline_header: str | Inherited | None = INHERITED
 
     def __post_init__(self) -> None:
         if self.disconnect not in (None, "cancel", "finish"):
@@ -62,6 +71,9 @@ class Policy:
         timeout = self.handler_timeout
         if timeout is not INHERITED and timeout is not None and not timeout > 0:
             raise ValueError(f"handler_timeout must be more than 0 seconds, or None for no limit, got {timeout!r}")
+        header = self.deadline_header
+        if header is not INHERITED and header is not None and not _TOKEN.fullmatch(header):
+            raise ValueError(f"deadline_header must be the name of a header, got {header!r}")
 
 
 class Policied:
@@ -91,11 +103,13 @@ class Bounds(NamedTuple):
     client_max_fields: int = 1000
     #: None: no limit.
     handler_timeout: float | None = None
+    #: None: no such header.
+    deadline_header: str | None = None
 
 
 def bounds_of(policies: Iterable[Policy]) -> Bounds:
     """Return what holds where `policies`, the outermost first, meet."""
-    disconnect, size, fields, timeout = Bounds()
+    disconnect, size, fields, timeout, header = Bounds()
     for policy in policies:
         if policy.disconnect is not None:
             disconnect = policy.disconnect
@@ -105,7 +119,9 @@ def bounds_of(policies: Iterable[Policy]) -> Bounds:
             fields = policy.client_max_fields
         if policy.handler_timeout is not INHERITED:
             timeout = policy.handler_timeout
-    return Bounds(disconnect, size, fields, timeout)
+        if policy.deadline_header is not INHERITED:
+            header = policy.deadline_header
+    return Bounds(disconnect, size, fields, timeout, header)
 
 
 def checked_middlewares(middlewares: "Iterable[Middleware]") -> "tuple[Middleware, ...]":

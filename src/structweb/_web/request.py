@@ -214,6 +214,7 @@ class BaseRequest(State, RequestForms, RequestTarget, RequestLifetime):
             _host=own_host,
             _own_host=own_host,
             _remote=self._remote if remote is None else remote,
+            _deadline=self._deadline,
         )
         return copy
 

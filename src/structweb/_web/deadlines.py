@@ -1,0 +1,47 @@
+"""The time that a handler has: what its route gives it, and what the client waits."""
+
+import re
+from functools import update_wrapper
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+from structweb._web.errors import HTTPBadRequest
+from structweb._web.routes import Handler
+
+if TYPE_CHECKING:
+    from structweb._web.request import Request
+    from structweb._web.streaming import StreamResponse
+
+# Ten digits are three centuries.
+_SECONDS: Final = re.compile(r"[0-9]{1,10}(\.[0-9]{1,10})?")
+
+
+def timed(handler: Handler, seconds: float | None, header: str | None) -> Handler:
+    """Return `handler` with a TimeoutError for running longer than `seconds`, or than the client waits by its `header`.
+
+    Middlewares of applications can still answer it.
+    """
+
+    async def call(request: "Request") -> "StreamResponse":
+        limit = seconds
+        if header is not None:
+            asked = _asked(request, header)
+            limit = asked if limit is None or (asked is not None and asked < limit) else limit
+        if limit is None:
+            return await handler(request)
+        with anyio.fail_after(limit) as scope:
+            request._deadline = scope.deadline
+            return await handler(request)
+
+    return update_wrapper(call, handler)
+
+
+def _asked(request: "Request", header: str) -> float | None:
+    """Return how many seconds the client waits, None if it does not say; a 400 for anything else."""
+    value = request.headers.get(header)
+    if value is None:
+        return None
+    if not _SECONDS.fullmatch(value):
+        raise HTTPBadRequest(text=f"{header} must be a decimal number of seconds, got {value[:50]!r}")
+    return float(value)
