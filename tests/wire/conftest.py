@@ -1,6 +1,11 @@
 """The wire's tests need no event loop; the long comparison runs only when asked for: ``pytest -m fuzz``."""
 
+import hypothesis
 import pytest
+
+# As in tests/conftest.py, which a run of the wire alone (nox -s wire) does not see.
+hypothesis.settings.register_profile("structweb", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("structweb")
 
 
 def pytest_configure(config: pytest.Config) -> None:
