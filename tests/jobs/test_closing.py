@@ -137,7 +137,11 @@ async def test_a_job_that_ignores_its_cancellation_is_reported():
     assert anyio.current_time() - start == pytest.approx(10, abs=0.2)
     assert heard.messages == ["Job closing timed out"] * 2
     assert [context["job"] for context in heard] == [job, shielded]
-    assert all(isinstance(context["exception"], TimeoutError) for context in heard)
+    for context in heard:
+        assert isinstance(context["exception"], TimeoutError)
+        assert str(context["exception"]).endswith(
+            f"it waits in {__file__}:{stubborn.__code__.co_firstlineno + 2} in stubborn"
+        )
     assert await job is None  # it came to its end after all
 
 

@@ -175,12 +175,10 @@ class Job(Generic[T_co]):
                 await self._listen(None)
             elif not await self._listen(timeout):
                 await self._time_out(timeout)
-        error = self._told()
-        if error is not None:
-            try:
-                reraise(error)
-            finally:
-                del self, error  # this frame is part of its traceback now: a cycle would keep alive whatever it holds
+        told = self._told()
+        if told:
+            del self  # this frame becomes part of the error's traceback: a cycle would keep alive whatever that holds
+            reraise(told.pop())
         if self._cancelled:
             raise JobCancelled(f"job {self.get_name() or self._work.name!r} has no result: {self._reason}")
         return self._value
@@ -204,13 +202,11 @@ class Job(Generic[T_co]):
             self._closers -= 1
         if not ended:
             self._owner._late.add(self)  # this caller is told of it: nobody else needs to be
-            raise TimeoutError(f"{self!r} has not ended {patience} s after it was cancelled")
-        error = self._told()
-        if error is not None:
-            try:
-                reraise(error)
-            finally:
-                del self, error  # as in `wait`
+            raise self._too_late(patience)
+        told = self._told()
+        if told:
+            del self  # as in `wait`
+            reraise(told.pop())
 
     async def _time_out(self, timeout: float) -> None:
         """Close the job after a wait that was too long, and raise TimeoutError."""
@@ -244,13 +240,13 @@ class Job(Generic[T_co]):
                     self._started = anyio.Event()
                 await self._started.wait()
 
-    def _told(self) -> BaseException | None:
-        """Return what the work raised, as it was when it left the work, to one who raises it; None for a good end."""
+    def _told(self) -> list[BaseException]:
+        """Return what the work raised, as it was when it left the work, for one who raises it; nothing for a good end."""
         error = self._error
         if error is None:
-            return None
+            return []
         self._heard = True
-        return error.with_traceback(self._traceback)
+        return [error.with_traceback(self._traceback)]
 
     def _runs_now(self) -> bool:
         """Tell whether it is the job's own task that asks, and not one that it has started."""
@@ -337,6 +333,11 @@ class Job(Generic[T_co]):
         if self._phase is Phase.CLOSED and self._error is not None and not self._heard and not self._listeners:
             self._heard = True
             self._owner._tell(self._report("Job processing failed", self._error))
+
+    def _too_late(self, patience: float | None) -> TimeoutError:
+        """Return what is said of a job that ignores its cancellation."""
+        place = f", it waits in {self.place}" if self.place else ""
+        return TimeoutError(f"{self!r} has not ended {patience} s after it was cancelled{place}")
 
     def _report(self, message: str, error: BaseException) -> dict[str, Any]:  # Any: each key has its own type
         """Return what the exception handler is told."""

@@ -251,8 +251,7 @@ class Scheduler(Collection[Job[Any]]):  # Any: jobs of any result
         for job in [*self._active, *self._shields]:
             if job not in self._late and not job._closers:
                 self._late.add(job)
-                late = TimeoutError(f"{job!r} has not ended {self._close_timeout} s after it was cancelled")
-                self._tell(job._report("Job closing timed out", late))
+                self._tell(job._report("Job closing timed out", job._too_late(self._close_timeout)))
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:  # Any: each key has its own type
         """Tell the exception handler, or the log, of an error.  An error of the handler itself is logged beside it."""
