@@ -132,7 +132,7 @@ async def test_the_innermost_word_counts():
         each.router.add_get("/", tell)
     sub.router.add_get("/own", tell, client_max_size=40, client_max_fields=41)
     sub.router.add_get("/without", tell, client_max_size=0, client_max_fields=0)
-    sub.router.add_get("/none", tell, client_max_size=None)
+    sub.router.add_get("/none", tell, client_max_size=None, client_max_fields=None)
     sub.add_subapp("/within", within)
     app.add_subapp("/sub", sub)
     app.add_subapp("/silent", silent)
@@ -149,7 +149,7 @@ async def test_the_innermost_word_counts():
         "/silent/": "10 11",
         "/sub/own": "40 41",
         "/sub/without": "0 0",
-        "/sub/none": "0 11",
+        "/sub/none": "0 0",
         "/sub/within/": "20 31",
     }
 
@@ -410,6 +410,7 @@ async def test_sending_the_response_is_not_the_handlers_time():
         ({"disconnect": "perhaps"}, ValueError),
         ({"middlewares": tell}, TypeError),
         ({"middlewares": ["tell"]}, TypeError),
+        ({"middlewares": iter([tell])}, TypeError),
         ({"max_size": 1}, TypeError),
     ],
 )

@@ -53,7 +53,7 @@ class Application(Policied, ServiceHost, MutableMapping[str | AppKey[Any], Any])
 
     The others hold for the routes below, unless a sub-application or a route says otherwise: `client_max_size` is how
     many bytes `Request.read` and the like take (1 MiB; 0 or None: no limit), `client_max_fields` the fields of a form
-    (1000; 0: no limit), `handler_timeout` the seconds a handler may take (no limit), `deadline_header` the header in
+    (1000; 0 or None: no limit), `handler_timeout` the seconds a handler may take (no limit), `deadline_header` the header in
     which a client may ask for less (none).  `disconnect` says what a
     client's leaving does to a handler: "cancel" it or let it "finish"; None leaves it to the server.
 
@@ -67,7 +67,7 @@ class Application(Policied, ServiceHost, MutableMapping[str | AppKey[Any], Any])
         middlewares: Iterable[Middleware] = (),
         handler_args: Mapping[str, Any] | None = None,  # Any: each setting has its own type
         client_max_size: int | Inherited | None = INHERITED,
-        client_max_fields: int | Inherited = INHERITED,
+        client_max_fields: int | Inherited | None = INHERITED,
         handler_timeout: float | Inherited | None = INHERITED,
         deadline_header: str | Inherited | None = INHERITED,
         disconnect: Disconnect | None = None,

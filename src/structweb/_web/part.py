@@ -29,15 +29,18 @@ async def let_others_run() -> None:
 
 
 class _Pieces(AsyncIterator[bytes]):
-    """Gives pieces with a checkpoint before each.  Needs no closing, unlike an async generator that is left half-way."""
+    """Gives pieces with a checkpoint behind each.  Needs no closing, unlike an async generator that is left half-way."""
 
-    __slots__ = ("_pieces",)
+    __slots__ = ("_begun", "_pieces")
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
+        self._begun = False
 
     async def __anext__(self) -> bytes:
-        await let_others_run()
+        if self._begun:
+            await let_others_run()
+        self._begun = True
         piece = next(self._pieces, None)
         if piece is None:
             raise StopAsyncIteration

@@ -4,7 +4,7 @@ The innermost word counts: a route's before its application's, and that one's be
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias, TypedDict
@@ -36,8 +36,8 @@ class LimitOptions(TypedDict, total=False):
     disconnect: Disconnect | None
     #: Bytes of a body that are read as a whole, counted decompressed; 0 or None: no limit.
     client_max_size: int | None
-    #: Fields of a form; 0: no limit.
-    client_max_fields: int
+    #: Fields of a form; 0 or None: no limit.
+    client_max_fields: int | None
     #: Seconds that the handler may take, the route's middlewares included; None: no limit.  Then a TimeoutError: 504.
     handler_timeout: float | None
     #: The name of a request header in which a client may say how many seconds it waits: a decimal number.  The handler
@@ -49,7 +49,7 @@ class PolicyOptions(LimitOptions, total=False):
     """What may be said of a route besides its method, path, handler and name."""
 
     #: Middlewares for this route alone, inside of those of its applications; the first is the outermost.
-    middlewares: "Iterable[Middleware]"
+    middlewares: "Sequence[Middleware]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ class Policy:
 
     disconnect: Disconnect | None = None
     client_max_size: int | Inherited | None = INHERITED
-    client_max_fields: int | Inherited = INHERITED
+    client_max_fields: int | Inherited | None = INHERITED
     handler_timeout: float | Inherited | None = INHERITED
     deadline_header: str | Inherited | None = INHERITED
 
@@ -116,7 +116,7 @@ def bounds_of(policies: Iterable[Policy]) -> Bounds:
         if policy.client_max_size is not INHERITED:
             size = policy.client_max_size or 0
         if policy.client_max_fields is not INHERITED:
-            fields = policy.client_max_fields
+            fields = policy.client_max_fields or 0
         if policy.handler_timeout is not INHERITED:
             timeout = policy.handler_timeout
         if policy.deadline_header is not INHERITED:
@@ -124,12 +124,12 @@ def bounds_of(policies: Iterable[Policy]) -> Bounds:
     return Bounds(disconnect, size, fields, timeout, header)
 
 
-def checked_middlewares(middlewares: "Iterable[Middleware]") -> "tuple[Middleware, ...]":
+def checked_middlewares(middlewares: "Sequence[Middleware]") -> "tuple[Middleware, ...]":
     """Return the middlewares of a route; TypeError for what is none."""
-    if callable(middlewares):
+    # No iterator: GET comes with HEAD, and the second of the two routes would be left without a guard.
+    if not isinstance(middlewares, Sequence):
         raise TypeError(f"middlewares must be a list of middlewares, got {middlewares!r}")
-    found = tuple(middlewares)
-    for around in found:
+    for around in middlewares:
         if not callable(around):
             raise TypeError(f"a middleware must be callable, got {around!r}")
-    return found
+    return tuple(middlewares)

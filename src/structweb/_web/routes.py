@@ -2,7 +2,7 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import wraps
 from inspect import isawaitable, iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, Unpack, cast
@@ -79,7 +79,7 @@ class AbstractRoute(Policied, ABC):
         *,
         expect_handler: ExpectHandler | None = None,
         resource: "AbstractResource | None" = None,
-        middlewares: "Iterable[Middleware]" = (),
+        middlewares: "Sequence[Middleware]" = (),
         **limits: Unpack[LimitOptions],
     ) -> None:
         self._method = checked_method(method)
