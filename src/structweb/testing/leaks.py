@@ -30,7 +30,7 @@ WORKER: Final = "AnyIO worker thread"
 #: Turns of the loop that what is ending gets to end.
 GRACE: Final = 10
 #: Seconds that a thread on its way out gets.
-THREAD_GRACE: Final = 1.0
+THREAD_GRACE: Final = 3.0
 
 
 class LeakError(AssertionError):
