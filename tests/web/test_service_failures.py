@@ -301,6 +301,7 @@ async def test_one_that_shields_itself_is_named_and_does_not_hold_clean_up(caplo
     app = web.Application()
     diary = []
     released = anyio.Event()
+    key = web.AppKey("tasks", anyio.abc.TaskGroup)
 
     async def stubborn() -> None:
         with anyio.CancelScope(shield=True):
@@ -315,7 +316,7 @@ async def test_one_that_shields_itself_is_named_and_does_not_hold_clean_up(caplo
 
     async def clean(app: web.Application) -> None:
         diary.append("on_cleanup")
-        app["tasks"].start_soon(release)
+        app[key].start_soon(release)
 
     async def release() -> None:
         await anyio.sleep(25)
@@ -326,7 +327,7 @@ async def test_one_that_shields_itself_is_named_and_does_not_hold_clean_up(caplo
     app.on_cleanup.append(clean)
     began = anyio.current_time()
     async with anyio.create_task_group() as tasks:
-        app["tasks"] = tasks
+        app[key] = tasks
         async with Lifespan(app, grace=10):
             await anyio.sleep(1)
     assert diary == ["polite ends", "on_cleanup", "stubborn ends"]

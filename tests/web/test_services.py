@@ -236,19 +236,19 @@ def test_back_off_is_checked(arguments):
 
 
 async def test_start_up_waits_for_who_says_when_it_is_ready():
-    app = web.Application()
+    app, answer = web.Application(), web.AppKey("answer", int)
 
     @app.service
     async def slow(*, task_status: TaskStatus[str]) -> None:
         await anyio.sleep(5)
-        app["answer"] = 42  # not frozen yet
+        app[answer] = 42  # not frozen yet
         task_status.started("ready")
         await anyio.sleep_forever()
 
     began = anyio.current_time()
     async with Lifespan(app):
         assert anyio.current_time() - began == pytest.approx(5)
-        assert app["answer"] == 42
+        assert app[answer] == 42
         assert only(app).state == "running"
 
 
