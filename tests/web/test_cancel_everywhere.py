@@ -13,7 +13,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from structweb import web
+from structweb import jobs, web
 from structweb.testing import DISCONNECT, RESET, SHUTDOWN, Visit, cancel_everywhere
 from structweb.testing.leaks import open_descriptors
 from tests.web.served import get
@@ -199,6 +199,26 @@ def spawned_tasks(ledger: Ledger) -> Stage:
         return web.Response(text="saved")
 
     return posted(handler), get("/", method="POST")
+
+
+@scene
+def jobs_of_the_application(ledger: Ledger) -> Stage:
+    """A job that the handler waits for, and one that it shields: both end with the application at the latest."""
+
+    async def work(name: str) -> int:
+        with ledger.holding(name):
+            await anyio.sleep(0.02)
+            await anyio.sleep(0.02)
+        return 1
+
+    async def handler(request: web.Request) -> web.Response:
+        job = await jobs.spawn(request, work, "spawned")
+        await jobs.shield(request, work("shielded"))
+        return web.Response(text=str(await job.wait()))
+
+    app = posted(handler)
+    jobs.setup(app)
+    return app, get("/", method="POST")
 
 
 @scene
