@@ -35,6 +35,7 @@ from structweb._web.payload import (
     register_payload,
 )
 from structweb._web.view import AbstractView
+from structweb._web.websocket_messages import WebSocketError, WSCloseCode, WSMessage, WSMessageTypeError, WSMsgType
 from structweb._wire.conditional import ETag
 from structweb._wire.disposition import (
     BadContentDispositionHeader,
@@ -78,6 +79,11 @@ __all__ = [
     "StringIOPayload",
     "StringPayload",
     "TextIOPayload",
+    "WSCloseCode",
+    "WSMessage",
+    "WSMessageTypeError",
+    "WSMsgType",
+    "WebSocketError",
     "__version__",
     "content_disposition_filename",
     "get_payload",

@@ -35,6 +35,8 @@ async def drop_body(connection: "Connection") -> bool:
 
 async def part(connection: "Connection") -> None:
     """Close so that the peer can still read the response: closing over unread bytes would reset it away."""
+    if connection.websocket is not None:
+        await connection.websocket.finish()
     connection.work = Phase.LINGER
     connection.work_on()
     wire, transport = connection.wire, connection.transport

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import copy_context
-from typing import Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
@@ -12,6 +12,7 @@ from anyio.lowlevel import checkpoint
 from structweb._server import patience
 from structweb._server.closing import close, drop_body, part
 from structweb._server.config import ServerConfig
+from structweb._server.crew import Crew
 from structweb._server.departures import ClientConnectionResetError
 from structweb._server.exchange import Exchange, ExchangeHandler, Stage
 from structweb._server.isolation import run_isolated
@@ -21,10 +22,14 @@ from structweb._server.report import ConnectionRecord
 from structweb._server.shields import Shields
 from structweb._server.transport.base import Transport
 from structweb._server.upgrade import UpgradedStream
+from structweb._server.websocket_pulse import Pulse
 from structweb._server.whereabouts import await_point
 from structweb._wire.events import Refusal
 from structweb._wire.http1 import Http1
 from structweb._wire.limits import Phase
+
+if TYPE_CHECKING:
+    from structweb._server.websocket import WebSocketSession
 
 logger = logging.getLogger("structweb.server")
 T = TypeVar("T")
@@ -47,6 +52,8 @@ class Owner(Protocol):
     #: The shields of handlers that are up.
     shields: Shields
     notice: ShutdownNotice
+    #: What wakes WebSockets for their heartbeats.
+    pulse: Pulse
 
 
 class Connection:
@@ -56,8 +63,10 @@ class Connection:
     """
 
     __slots__ = (
+        "away",
         "body_scope",
         "config",
+        "crew",
         "dated",
         "deadline",
         "exchange",
@@ -78,6 +87,7 @@ class Connection:
         "transport",
         "unsent",
         "watching",
+        "websocket",
         "wire",
         "work",
     )
@@ -94,6 +104,10 @@ class Connection:
     #: The exchange that the reaper saw last, and when it saw it first.
     dated: Exchange | None
     since: float
+    #: Whether a handler of a WebSocket waits for something else than its peer.
+    away: bool
+    #: The WebSocket that it has become.
+    websocket: "WebSocketSession | None"
     #: Whether the peer is known to have left, since the exchange under way began: one that has only ended its side still
     #: gets what it asked for before, as long as no handler waits.
     gone: bool
@@ -114,17 +128,20 @@ class Connection:
     #: Why the connection was cancelled, for logs; "" while it was not.
     reason: str
 
-    def __init__(self, server: Owner, scope: anyio.CancelScope) -> None:
+    def __init__(self, server: Owner, scope: anyio.CancelScope, crew: Crew) -> None:
         config = server.config
         self.server: Owner = server
         self.config: ServerConfig = config
         self.scope: anyio.CancelScope = scope
+        self.crew: Crew = crew
         self.wire: Http1 = Http1(config.limits, express=config.express)
         self.phase = Phase.IDLE
         self.deadline = None
         self.exchange = None
         self.handling = None
         self.dated = None
+        self.away = False
+        self.websocket = None
         self.gone = False
         self.reason = ""
         self.watching: bool = False
@@ -284,7 +301,10 @@ class Connection:
     # -- the peer's departure --------------------------------------------------------------------------------------
 
     def watch(self) -> None:
-        """Have the transport tell when the peer leaves."""
+        """Have the transport tell when the peer leaves; a WebSocket sees for itself while its handler is away."""
+        if self.websocket is not None:
+            self.websocket.attend()
+            return
         self.watching = True
         self.transport.watch(self._peer_gone)
 
@@ -316,7 +336,9 @@ class Connection:
 
     def shut(self) -> None:
         """Let the exchange under way be the last one; end a connection without one at once."""
-        if self.phase in (Phase.IDLE, Phase.HEAD) or (self.phase is Phase.LINGER and not self.transport.unsent()):
+        if self.websocket is not None:
+            self.websocket.go_away()
+        elif self.phase in (Phase.IDLE, Phase.HEAD) or (self.phase is Phase.LINGER and not self.transport.unsent()):
             self.cancel("shutdown")
 
     def cancel(self, reason: str) -> None:

@@ -119,6 +119,14 @@ class Exchange(Incoming):
         """Whether the response is complete."""
         return self.stage is Stage.FINISHED
 
+    def crash_websocket(self) -> bool:
+        """Have the peer told that the handler failed, if the exchange has become a WebSocket; tell whether it has."""
+        websocket = self._connection.websocket
+        if websocket is None:
+            return False
+        websocket.crashed = True
+        return True
+
     @property
     def status(self) -> int:
         """The status that was sent; 0 before, 499 when the client left before it."""

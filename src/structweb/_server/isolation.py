@@ -29,10 +29,12 @@ def run_isolated(
                 connection.watch()
             try:
                 value = yield trap
+                connection.away = False
             except GeneratorExit:
                 context.run(handler.close)
                 raise
             except BaseException as exc:  # noqa: BLE001 - whatever the backend throws belongs to the handler
+                connection.away = False
                 trap = context.run(handler.throw, exc)
             else:
                 trap = context.run(handler.send, value)

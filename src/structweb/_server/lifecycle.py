@@ -30,6 +30,7 @@ from structweb._server.shutdown import Guests
 from structweb._server.transport import open_transport, wrap_stream
 from structweb._server.transport.base import Transport
 from structweb._server.transport.sockets import INHERITS, set_options
+from structweb._server.websocket_pulse import Pulse
 
 # Seconds between two records about handlers that keep the engine from ending.
 _NAMING_INTERVAL: Final = 1.0
@@ -62,6 +63,8 @@ class Engine:
     closing: bool
     #: Requests taken so far.
     requests_count: int
+    #: The heartbeats of its WebSockets.
+    pulse: Pulse
     #: Where connections and their tasks run, from entering to leaving.
     tasks: TaskGroup
     #: What the shutdown did, once it is over.
@@ -80,6 +83,7 @@ class Engine:
         self.connections = self._guests.connections
         self.closing = False
         self.requests_count = 0
+        self.pulse = Pulse()
         self.report = None
         self._stage = Stage.NEW
         self._host = 0
@@ -97,6 +101,8 @@ class Engine:
         self._stack.callback(self._end_services)
         self.tasks = await self._stack.enter_async_context(anyio.create_task_group())
         self._services.start_soon(reap, self.connections, self.shields, name="structweb reaper")
+        self._services.start_soon(reap, self.connections, name="structweb reaper")
+        self._services.start_soon(self.pulse.run, name="structweb pulse")
         self._stage = Stage.OPEN
         return self
 

@@ -23,7 +23,7 @@ async def serve_connection(opener: Opener, server: Owner) -> None:
     """
     with anyio.CancelScope() as scope:
         crew = Crew(server.tasks, scope.cancel)
-        connection = Connection(server, scope)
+        connection = Connection(server, scope, crew)
         server.connections.add(connection)
         try:
             try:
@@ -41,6 +41,8 @@ async def serve_connection(opener: Opener, server: Owner) -> None:
             raise
         finally:
             server.connections.discard(connection)
+            if connection.websocket is not None:
+                connection.websocket.sever()
             connection.abort()
             connection.phase = Phase.CLOSED
             if crew.needed:

@@ -16,6 +16,11 @@ class UpgradedStream(ByteStream):
         self._connection = connection
         self._pending = behind_head
 
+    def detach(self) -> tuple["Connection", bytes]:
+        """Return the connection and what came behind its request head; the stream is done."""
+        pending, self._pending = self._pending, b""
+        return self._connection, pending
+
     async def receive(self, max_bytes: int = 65536) -> bytes:
         """Return the next bytes, at most `max_bytes`.  Raises EndOfStream once the peer has ended its side."""
         data = self._pending

@@ -190,6 +190,9 @@ class AnsweringHandler(ABC, Generic[R]):
                 error.message,
             )
             return True
+        if exchange.crash_websocket():
+            self._logger.error("Error in the WebSocket of %r, it is closed with 1011", exchange.head, exc_info=error)
+            return True
         if exchange.stage is not Stage.OPEN:
             self._logger.error(
                 "Error after the response to %r had begun, the connection is cut", exchange.head, exc_info=error

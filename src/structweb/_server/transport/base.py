@@ -73,6 +73,13 @@ class Transport(ABC):
         """
 
     @abstractmethod
+    def interrupt(self) -> None:
+        """Have the task that waits in `receive` raise InterruptedError; no bytes are lost.
+
+        Does nothing when nobody waits; a task whose bytes are there already gets them instead.
+        """
+
+    @abstractmethod
     def write(self, data: bytes) -> None:
         """Hand `data` to the kernel, or keep what the kernel does not take at once.  Never waits.
 

@@ -39,6 +39,7 @@ class PullTransport(Transport):
         "_failure",
         "_gone",
         "_inbound",
+        "_interrupted",
         "_news",
         "_parked",
         "_reader",
@@ -57,6 +58,8 @@ class PullTransport(Transport):
         self._inbound = Inbound.OPEN
         self._failure: Exception | None = None
         self._reader = Reader.NOBODY
+        #: Whether `receive` is to give up its wait.
+        self._interrupted = False
         self._gone: Callable[[], None] | None = None
         # Made with the watcher, which most connections never have.
         self._watcher: anyio.CancelScope | None = None
@@ -72,8 +75,13 @@ class PullTransport(Transport):
         Raises ConnectionError when the connection broke.  Cancelling it loses no bytes.
         """
 
+    @abstractmethod
+    def _interrupt_pull(self) -> None:
+        """Have the task in `pull` raise InterruptedError, or return what it has."""
+
     async def receive(self) -> bytes:
         """Return the next bytes, as the base class has it."""
+        self._interrupted = False
         while True:
             if self._ahead:
                 data, self._ahead = self._ahead[:RECEIVE_MOST], self._ahead[RECEIVE_MOST:]
@@ -85,6 +93,8 @@ class PullTransport(Transport):
             if self._reader is Reader.NOBODY:
                 return await self._receive_alone()
             await self._await_news()
+            if self._interrupted and not self._ahead:
+                raise InterruptedError("receive() was interrupted")
 
     async def _receive_alone(self) -> bytes:
         self._reader = Reader.RECEIVER
@@ -108,6 +118,15 @@ class PullTransport(Transport):
             await self._news.wait()
         finally:
             self._news = None
+
+    def interrupt(self) -> None:
+        """Wake the task in `receive`, as the base class has it."""
+        if self._reader is Reader.RECEIVER:
+            self._interrupted = True
+            self._interrupt_pull()
+        elif self._news is not None:
+            self._interrupted = True
+            self._news.set()
 
     def _end_inbound(self, how: Inbound, failure: Exception | None = None) -> None:
         """Record the end of the peer's side, and tell all who wait for it."""

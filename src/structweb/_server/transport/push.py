@@ -60,6 +60,7 @@ class PushTransport(Transport):
         "_failure",
         "_gone",
         "_inbound",
+        "_interrupted",
         "_loop",
         "_mute",
         "_paused",
@@ -77,6 +78,7 @@ class PushTransport(Transport):
         self._failure: Exception | None = None
         self._gone: Callable[[], None] | None = None
         self._receiver: Waiter | None = None
+        self._interrupted = False
         self._drainer: Waiter | None = None
         #: The loop does not read: the budget is used up, or nobody has asked yet.
         self._paused = False
@@ -147,6 +149,10 @@ class PushTransport(Transport):
                 await receiver
             finally:
                 self._receiver = None
+            if self._interrupted:
+                self._interrupted = False
+                if not self._ahead:
+                    raise InterruptedError("receive() was interrupted")
         data, self._ahead = self._ahead, b""
         if len(data) > RECEIVE_MOST:
             data, self._ahead = data[:RECEIVE_MOST], data[RECEIVE_MOST:]
@@ -158,6 +164,12 @@ class PushTransport(Transport):
         ):
             self._read_on()  # so that the watch goes on
         return data
+
+    def interrupt(self) -> None:
+        """Wake the task in `receive`, as the base class has it."""
+        if self._receiver is not None:
+            self._interrupted = True
+            wake(self._receiver)
 
     def watch(self, gone: Callable[[], None]) -> None:
         """Call `gone` when the peer is gone, as the base class has it."""

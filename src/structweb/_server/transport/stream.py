@@ -45,7 +45,13 @@ class StreamTransport(PullTransport):
                 return b""
             except BROKEN as exc:
                 raise ConnectionResetError(f"the stream broke: {exc!r}") from exc
+        if self._interrupted and self._inbound is Inbound.OPEN:
+            raise InterruptedError("receive() was interrupted")
         raise ConnectionAbortedError("this side has closed the connection")
+
+    def _interrupt_pull(self) -> None:
+        if self._pulling is not None:
+            self._pulling.cancel()
 
     def write(self, data: bytes) -> None:
         """Keep `data` for `drain`."""

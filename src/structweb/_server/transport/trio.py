@@ -49,9 +49,14 @@ class TrioTransport(PullTransport):
             except ConnectionError:
                 raise
             except trio.ClosedResourceError as exc:
+                if self._interrupted and self._inbound is Inbound.OPEN:
+                    raise InterruptedError("receive() was interrupted") from None
                 raise ConnectionAbortedError("this side has closed the connection") from exc
             except OSError as exc:  # such as ETIMEDOUT, EHOSTUNREACH
                 raise ConnectionResetError(f"the connection broke: {exc}") from exc
+
+    def _interrupt_pull(self) -> None:
+        trio.lowlevel.notify_closing(self._sock)  # the one way to wake who waits for a socket; it may be read again
 
     def write(self, data: bytes) -> None:
         """Send `data` now as far as the kernel takes it, and keep the rest for `drain`."""
@@ -76,7 +81,9 @@ class TrioTransport(PullTransport):
             try:
                 await trio.lowlevel.wait_writable(self._sock)
             except trio.ClosedResourceError:
-                break
+                if self._inbound is Inbound.CLOSED:
+                    break
+                continue  # meant for the reader
             self._send_more(self._unsent)
         if self._inbound is Inbound.CLOSED:
             raise ConnectionAbortedError("cannot send: this side has closed the connection")
