@@ -3,18 +3,19 @@
 import json
 from collections.abc import AsyncIterator, Callable, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import anyio
 
 from structweb._server.log import ws_logger
-from structweb._server.websocket import Failed, Incoming, WebSocketSession, WebSocketState, open_session
+from structweb._server.websocket import WebSocketSession, open_session
+from structweb._server.websocket_inbox import Failed, Incoming, WebSocketState
 from structweb._server.websocket_outbox import WebSocketSettings
 from structweb._web.errors import HTTPBadRequest
 from structweb._web.headers import CONTENT_LENGTH, TRANSFER_ENCODING
 from structweb._web.response import JSONEncoder
 from structweb._web.streaming import Stage, StreamResponse
-from structweb._web.websocket_messages import WSCloseCode, WSMessage, WSMessageTypeError, WSMsgType
+from structweb._web.websocket_messages import WebSocketReady, WSCloseCode, WSMessage, WSMsgType, expected, unexpected
 from structweb._wire.websocket import WebSocketWire
 from structweb._wire.websocket_events import Binary, Close, Ping, Text
 from structweb._wire.websocket_handshake import Accepted, HandshakeError, accept_handshake
@@ -33,16 +34,6 @@ _CLOSING: Final = WSMessage(WSMsgType.CLOSING, None, None)
 _LAST: Final = frozenset((WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED))
 _make: Final = tuple.__new__  # a third of what a call of the class costs
 _TEXT: Final = WSMsgType.TEXT
-
-
-class WebSocketReady(NamedTuple):
-    """Whether a request is a WebSocket handshake that can be accepted, and the subprotocol it would have."""
-
-    ok: bool
-    protocol: str | None
-
-    def __bool__(self) -> bool:
-        return self.ok
 
 
 class WebSocketResponse(StreamResponse):
@@ -193,7 +184,7 @@ class WebSocketResponse(StreamResponse):
     @property
     def queued(self) -> int:
         """Bytes that were sent and that the peer has not taken yet, beyond what the kernel holds."""
-        return 0 if self._session is None else self._session.queued
+        return 0 if self._session is None else self._session.outbox.queued
 
     @property
     def dropped(self) -> int:
@@ -217,7 +208,7 @@ class WebSocketResponse(StreamResponse):
         RuntimeError while another task receives, before `prepare`, and for the fifth call behind the end.
         """
         session = self._session or self._open()
-        if session.state is not WebSocketState.OPEN and not session.unread:
+        if session.state is not WebSocketState.OPEN and not session.inbox.messages:
             return self._say_closed(session)
         seconds = timeout or self._receive_timeout
         if seconds:
@@ -258,7 +249,7 @@ class WebSocketResponse(StreamResponse):
         """
         message = await self.receive(timeout)
         if message.type is not WSMsgType.TEXT:
-            raise _unexpected(message, WSMsgType.TEXT)
+            raise unexpected(message, WSMsgType.TEXT)
         text: str = message.data
         return text
 
@@ -266,7 +257,7 @@ class WebSocketResponse(StreamResponse):
         """Return the next message, which must be binary: WSMessageTypeError otherwise.  As `receive` otherwise."""
         message = await self.receive(timeout)
         if message.type is not WSMsgType.BINARY:
-            raise _unexpected(message, WSMsgType.BINARY)
+            raise unexpected(message, WSMsgType.BINARY)
         data: bytes = message.data
         return data
 
@@ -291,17 +282,17 @@ class WebSocketResponse(StreamResponse):
     async def iter_text(self) -> AsyncIterator[str]:
         """Iterate over text messages to the end.  Raises WSMessageTypeError for another one, and what broke it."""
         async for message in self:
-            yield _expected(message, WSMsgType.TEXT)
+            yield expected(message, WSMsgType.TEXT)
 
     async def iter_bytes(self) -> AsyncIterator[bytes]:
         """Iterate over binary messages to the end.  Raises WSMessageTypeError for another one, and what broke it."""
         async for message in self:
-            yield _expected(message, WSMsgType.BINARY)
+            yield expected(message, WSMsgType.BINARY)
 
     async def iter_json(self, *, loads: Callable[[str], Any] = json.loads) -> AsyncIterator[Any]:
         """Iterate over what text messages are as JSON, as `iter_text`.  Any: JSON has values of many types."""
         async for message in self:
-            yield loads(_expected(message, WSMsgType.TEXT))
+            yield loads(expected(message, WSMsgType.TEXT))
 
     # -- sending ---------------------------------------------------------------------------------------------------
 
@@ -402,17 +393,3 @@ class WebSocketResponse(StreamResponse):
             await self.close(code=WSCloseCode.INTERNAL_ERROR)
         else:
             self._open().leave()
-
-
-def _unexpected(message: WSMessage, expected: WSMsgType) -> WSMessageTypeError:
-    return WSMessageTypeError(
-        f"expected a message of type {expected!r}, got {message.type!r} with {message.data!r:.100}"
-    )
-
-
-def _expected(message: WSMessage, expected: WSMsgType) -> Any:  # Any: what the type has for data
-    if message.type is expected:
-        return message.data
-    if message.type is WSMsgType.ERROR:
-        raise message.data
-    raise _unexpected(message, expected)

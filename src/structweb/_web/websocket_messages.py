@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from structweb._wire.websocket_events import WebSocketError
 
-__all__ = ["WSCloseCode", "WSMessage", "WSMessageTypeError", "WSMsgType", "WebSocketError"]
+__all__ = ["WSCloseCode", "WSMessage", "WSMessageTypeError", "WSMsgType", "WebSocketError", "WebSocketReady"]
 
 
 class WSMsgType(IntEnum):
@@ -73,3 +73,29 @@ class WSMessage(NamedTuple):
 
 class WSMessageTypeError(TypeError):
     """A message of another type came than was asked for."""
+
+
+class WebSocketReady(NamedTuple):
+    """Whether a request is a WebSocket handshake that can be accepted, and the subprotocol it would have."""
+
+    ok: bool
+    protocol: str | None
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+
+def unexpected(message: WSMessage, expected: WSMsgType) -> WSMessageTypeError:
+    """Return the error for a message of another type than was asked for."""
+    return WSMessageTypeError(
+        f"expected a message of type {expected!r}, got {message.type!r} with {message.data!r:.100}"
+    )
+
+
+def expected(message: WSMessage, expected: WSMsgType) -> Any:  # Any: what the type has for data
+    """Return the data of a message, which must be of a type; raise what broke the WebSocket."""
+    if message.type is expected:
+        return message.data
+    if message.type is WSMsgType.ERROR:
+        raise message.data
+    raise unexpected(message, expected)

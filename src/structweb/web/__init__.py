@@ -187,8 +187,8 @@ from structweb._web.view import (
     AbstractView,
     View,
 )
-from structweb._web.websocket import WebSocketReady, WebSocketResponse
-from structweb._web.websocket_messages import WSMsgType
+from structweb._web.websocket import WebSocketResponse
+from structweb._web.websocket_messages import WebSocketReady, WSMsgType
 from structweb._wire.codings import ContentCoding
 from structweb._wire.multipart import MultipartError
 from structweb._wire.part_coding import UnknownEncodingError
