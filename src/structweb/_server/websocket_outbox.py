@@ -91,7 +91,7 @@ class Outbox:
 
     def put_pong(self, frame: bytes) -> None:
         """Hand a pong over, at once or when there is room; a later one takes the place of one that waits."""
-        if self._transport.congested:
+        if self.full:
             self._pong = frame
         else:
             self.put(frame)
