@@ -61,7 +61,8 @@ class ClosingHandshake(ABC):
     )
 
     state: WebSocketState
-    #: The code the WebSocket was closed with: the peer's, 0 if its frame had none, 1006 if it left without one.
+    #: The code the WebSocket is closed with: ours while we wait for the peer's; then that, 0 if its frame has none,
+    #: 1006 if it leaves without one.
     close_code: int | None
     #: What broke it.
     failure: Exception | None
@@ -131,6 +132,7 @@ class ClosingHandshake(ABC):
             self._end()
             return
         self.state = WebSocketState.CLOSING
+        self.close_code = code  # until the peer has its say
         self.inbox.clear()
         self._be_done_in_time()
         if self.reader is Reader.RECEIVER:
