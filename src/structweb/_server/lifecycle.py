@@ -101,7 +101,6 @@ class Engine:
         self._stack.callback(self._end_services)
         self.tasks = await self._stack.enter_async_context(anyio.create_task_group())
         self._services.start_soon(reap, self.connections, self.shields, name="structweb reaper")
-        self._services.start_soon(reap, self.connections, name="structweb reaper")
         self._services.start_soon(self.pulse.run, name="structweb pulse")
         self._stage = Stage.OPEN
         return self
