@@ -98,8 +98,7 @@ async def connect(served: Served, *fields: str, behind: bytes = b"", path: str =
     await connection.stream.send(get(path, *UPGRADE, *fields) + behind)
     answer = await connection.answer()
     assert answer.status == 101, answer
-    peer = Peer(connection)
-    return peer
+    return Peer(connection)
 
 
 @asynccontextmanager

@@ -246,7 +246,9 @@ async def test_sending_to_a_peer_that_has_closed_is_no_error_of_the_server(caplo
 
     async with meeting(handler) as peer:
         await peer.close()
-    assert not [record for record in caplog.records if record.levelno >= logging.INFO and record.name != "structweb.server"]
+    assert not [
+        record for record in caplog.records if record.levelno >= logging.INFO and record.name != "structweb.server"
+    ]
 
 
 def ending(policy: str, receives: bool, outcomes: list[object]):
@@ -319,7 +321,7 @@ async def test_a_handler_that_was_told_may_clean_up():
     assert outcomes == ["cleaned up"]
 
 
-async def test_a_shutdown_says_1001():
+async def test_a_shutdown_says_1001():  # noqa: C901 - three handlers and their peers
     """To each, whatever its handler does, within one budget, to which silent peers make no difference.
 
     Handlers that receive are told, those that do not are cancelled when the peer has closed.

@@ -89,8 +89,7 @@ async def test_a_full_inbox_is_no_death():
         ws = web.WebSocketResponse(heartbeat=2)
         await ws.prepare(request)
         await anyio.sleep(100)
-        async for message in ws:
-            seen.append(len(message.data))
+        seen.extend([len(message.data) async for message in ws])
         return ws
 
     async with meeting(handler) as peer, anyio.create_task_group() as group:

@@ -66,7 +66,13 @@ async def test_each_type_of_message():
         await peer.send(frame(CONTINUATION, b"d"), frame(PONG, b"x"), frame(CLOSE, b"\x03\xe9bye"))
         assert (await peer.next()).code == 1000
         assert await peer.rest() == b""
-    assert seen == [("TEXT", "a", ""), ("BINARY", b"b", ""), ("TEXT", "cd", ""), ("CLOSE", 1001, "bye"), (1001, type(None))]
+    assert seen == [
+        ("TEXT", "a", ""),
+        ("BINARY", b"b", ""),
+        ("TEXT", "cd", ""),
+        ("CLOSE", 1001, "bye"),
+        (1001, type(None)),
+    ]
 
 
 async def test_pings_and_pongs_for_whoever_wants_them():
@@ -103,7 +109,20 @@ async def test_text_as_bytes():
         (frame(CLOSE, b"\x03\xed"), 1002),
         (frame(CLOSE, b"\x03\xe8\xff"), 1007),
     ],
-    ids="unmasked utf-8 long fragments opcode rsv fragmented-ping long-ping stray close-1-byte close-1005 reason".split(),
+    ids=[
+        "unmasked",
+        "utf-8",
+        "long",
+        "fragments",
+        "opcode",
+        "rsv",
+        "fragmented-ping",
+        "long-ping",
+        "stray",
+        "close-1-byte",
+        "close-1005",
+        "reason",
+    ],
 )
 async def test_what_breaks_the_rules(bad: bytes, code: int):
     """The handler gets the error, the peer its code, and the connection ends, although the peer goes on."""
@@ -123,9 +142,7 @@ async def test_what_inflates_too_much_is_refused():
     squeeze = zlib.compressobj(9, zlib.DEFLATED, -15)
     bomb = squeeze.compress(bytes(10_000_000)) + squeeze.flush(zlib.Z_SYNC_FLUSH)
     seen: list[object] = []
-    async with meeting(
-        collecting(seen, max_msg_size=1000), "Sec-WebSocket-Extensions: permessage-deflate"
-    ) as peer:
+    async with meeting(collecting(seen, max_msg_size=1000), "Sec-WebSocket-Extensions: permessage-deflate") as peer:
         await peer.send(frame(BINARY, bomb[:-4], rsv=4))
         assert (await peer.next()).code == 1009
 
@@ -184,7 +201,7 @@ async def test_iterating_over_one_type():
         try:
             kinds = {"/text": ws.iter_text, "/bytes": ws.iter_bytes, "/json": ws.iter_json}
             async for item in kinds[request.path]():
-                seen.append(item)
+                seen.append(item)  # noqa: PERF401 - one by one, up to the error
         except (structweb.WSMessageTypeError, structweb.WebSocketError) as exc:
             seen.append(type(exc))
         return ws

@@ -19,7 +19,7 @@ from structweb._server.websocket_ending import part
 from structweb._server.websocket_heart import Heart
 from structweb._server.websocket_inbox import Incoming, WebSocketState
 from structweb._server.websocket_outbox import WebSocketSettings
-from structweb._wire.websocket import WebSocketError, WebSocketWire
+from structweb._wire.websocket import Event, WebSocketError, WebSocketWire
 from structweb._wire.websocket_events import Binary, Close, Ping, Text
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ _FAIR_SHARE: Final = 32
 _POLICY: Final = 1008
 
 _OPEN: Final = WebSocketState.OPEN
+_NOBODY: Final = Reader.NOBODY
 
 
 async def open_session(
@@ -49,7 +50,7 @@ class WebSocketSession(ClosingHandshake):
     `receive` is for one task at a time; everything else may be called from any task.
     """
 
-    __slots__ = ("_behind", "_heart", "_turns")
+    __slots__ = ("_heart", "_turns")
 
     def __init__(
         self,
@@ -61,8 +62,6 @@ class WebSocketSession(ClosingHandshake):
     ) -> None:
         super().__init__(connection, exchange, wire, settings)
         self._turns = 0
-        #: Whether the wire has more, but others have their turn first.
-        self._behind = False
         self._heart: Heart | None = None
         connection.websocket = self
         connection.watching = False
@@ -80,14 +79,14 @@ class WebSocketSession(ClosingHandshake):
 
     # -- receiving -------------------------------------------------------------------------------------------------
 
-    async def receive(self) -> Incoming | None:  # noqa: C901 - the hot path: pieces of it would cost more
+    async def receive(self) -> Incoming | None:
         """Return what comes next, or None once there is nothing more to come: `state` and `close_code` say why.
 
         Raises RuntimeError while another task receives.  Cancelling it loses no message.
         """
         if self.receiving:
             raise RuntimeError("Concurrent call to receive() is not allowed")
-        connection, messages = self.connection, self.inbox.messages
+        connection = self.connection
         here = not connection.away  # else it is a task of the handler that receives
         self.receiving = self.receives = True
         self._turns += 1
@@ -96,20 +95,9 @@ class WebSocketSession(ClosingHandshake):
                 await self._give_way()
             if here:
                 connection.watching = True  # what it waits for here is no reason to call the attendant
-            while True:
-                event = self.inbox.take() if messages else self._next()
-                if event is not None:
-                    return event
-                if self._behind:
-                    await self._give_way()
-                    continue
-                if self.state is not _OPEN:
-                    self.told = True
-                    return None
-                if self.reader is Reader.NOBODY:
-                    await self._read(Reader.RECEIVER)
-                else:
-                    await self._await_news()
+            return await self._receive()
+        except WebSocketError as exc:
+            return self._break_off(exc)
         finally:
             self.receiving = False
             if here:
@@ -117,36 +105,42 @@ class WebSocketSession(ClosingHandshake):
             if not here or self.state is not _OPEN:
                 self._attendant.rouse()
 
-    def _next(self) -> Incoming | None:
-        """Return what the wire has for the handler; see to the rest.  None may mean that it is `_behind`."""
-        wire = self.wire
-        for _ in range(_FAIR_SHARE):
-            try:
-                event = wire.next_event()
-            except WebSocketError as exc:
-                return self._break_off(exc)
-            if event is None:
-                break
-            kind = event.__class__
-            if kind is Text or kind is Binary:
-                if self.state is _OPEN:
+    async def _receive(self) -> Incoming | None:
+        """Take from the inbox, then from the wire, then from the transport.  The hot path: calls are what it costs."""
+        inbox, wire = self.inbox, self.wire
+        while True:
+            if inbox.messages:
+                return inbox.take()
+            event = wire.next_event()
+            if event is not None:
+                kind = event.__class__
+                if (kind is Text or kind is Binary) and self.state is _OPEN:
                     return event
-            elif isinstance(event, Close):
-                return self._closed_by_peer(event)
-            elif not self._settings.autoping:
-                if self.state is _OPEN:
-                    return event
-            elif isinstance(event, Ping):
-                self._pong(event.data)
-        else:
-            self._behind = True
-            return None
-        self._behind = False
-        return None
+                left = self._see_to(event)
+                if left is not None:
+                    return left
+                self._turns += 1
+                if self._turns > _FAIR_SHARE:
+                    await self._give_way()
+            elif self.state is not _OPEN:
+                self.told = True
+                return None
+            elif self.reader is not _NOBODY:
+                await self._await_news()
+            else:
+                await self._read(Reader.RECEIVER)
 
-    def _pong(self, data: bytes) -> None:
-        if self.state is _OPEN:
-            self.outbox.put_pong(self.wire.pong(data))
+    def _see_to(self, event: Event) -> Incoming | None:
+        """See to an event that is no message for an open WebSocket; return what is left for the handler."""
+        if isinstance(event, Close):
+            return self._closed_by_peer(event)
+        if self.state is not _OPEN or isinstance(event, Text | Binary):
+            return None
+        if not self._settings.autoping:
+            return event
+        if isinstance(event, Ping):
+            self.outbox.put_pong(self.wire.pong(event.data))
+        return None
 
     async def _read(self, reader: Reader) -> None:
         """Read once, and feed the wire."""
@@ -160,7 +154,7 @@ class WebSocketSession(ClosingHandshake):
             self.lose(exc)
             return
         finally:
-            self.reader = Reader.NOBODY
+            self.reader = _NOBODY
         if self._heart is not None:
             self._heart.heard = True
         if data:
@@ -190,21 +184,38 @@ class WebSocketSession(ClosingHandshake):
 
     # -- sending ---------------------------------------------------------------------------------------------------
 
+    def post(self, encode: Callable[[Any], bytes], data: Any) -> bool:  # Any: `encode` knows
+        """Send at once, if nobody has to wait or to be let past for that; tell whether it was possible.
+
+        It is what `send` is most of the time, without a coroutine.
+        """
+        transport = self._transport
+        turns = self._turns + 1
+        if turns > _FAIR_SHARE or self.state is not _OPEN or transport.congested:
+            return False
+        self._turns = turns
+        frame = encode(data)
+        transport.write(frame)
+        outbox = self.outbox
+        outbox.written += len(frame)
+        if transport.congested:
+            outbox.flush()
+        return True
+
     async def send(self, encode: Callable[..., bytes], *args: Any, **options: Any) -> bool:  # Any: `encode` knows
         """Send the frame that `encode` (a method of the wire) makes of the arguments; False if it was dropped.
 
         Waits for room first: cancelled, it has sent nothing.  Raises ClientConnectionResetError when the WebSocket
         is closing or closed.
         """
-        outbox = self.outbox
         self._turns += 1
         if self._turns > _FAIR_SHARE:
             await self._breathe()
         if self.state is not _OPEN:
             raise self._refusal()
-        if outbox.full and not await self._make_room():
+        if self.outbox.full and not await self._make_room():
             return False
-        outbox.put(encode(*args, **options))
+        self.outbox.put(encode(*args, **options))
         return True
 
     async def _breathe(self) -> None:
@@ -240,7 +251,7 @@ class WebSocketSession(ClosingHandshake):
     def attend(self) -> None:
         """Note that the handler waits for something else, and have its messages read meanwhile."""
         self.connection.away = True
-        if self.reader is Reader.NOBODY or self.state is not _OPEN:
+        if self.reader is _NOBODY or self.state is not _OPEN:
             self._attendant.rouse()
 
     async def _attend(self) -> None:
@@ -258,7 +269,7 @@ class WebSocketSession(ClosingHandshake):
             self.parted.set()
 
     def _wanted(self) -> bool:
-        if self.reader is not Reader.NOBODY:
+        if self.reader is not _NOBODY:
             return False
         if self.state is WebSocketState.CLOSING:
             return True
@@ -266,13 +277,20 @@ class WebSocketSession(ClosingHandshake):
 
     async def _collect(self) -> None:
         """Put what the wire has into the inbox, as far as there is room."""
-        while not self.inbox.full:
-            event = self._next()
-            if event is None:
-                if not self._behind:
-                    break
-                await checkpoint()
-                continue
-            self.inbox.put(event)
-        if self.inbox.messages or self.state is not _OPEN:
+        inbox = self.inbox
+        try:
+            while not inbox.full and (event := self.wire.next_event()) is not None:
+                if self.state is _OPEN and isinstance(event, Text | Binary):
+                    inbox.put(event)
+                elif (left := self._see_to(event)) is not None:
+                    inbox.put(left)
+                self._turns += 1
+                if self._turns > _FAIR_SHARE:
+                    self._turns = 0
+                    await checkpoint()
+        except WebSocketError as exc:
+            failed = self._break_off(exc)
+            if failed is not None:
+                inbox.put(failed)
+        if inbox.messages or self.state is not _OPEN:
             self._tell()

@@ -89,6 +89,10 @@ class Outbox:
         if transport.congested:
             self._flusher.rouse()
 
+    def flush(self) -> None:
+        """Have what the kernel did not take seen out."""
+        self._flusher.rouse()
+
     def put_pong(self, frame: bytes) -> None:
         """Hand a pong over, at once or when there is room; a later one takes the place of one that waits."""
         if self.full:

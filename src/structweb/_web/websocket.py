@@ -305,11 +305,9 @@ class WebSocketResponse(StreamResponse):
         session = self._session or self._open()
         if not isinstance(data, str):
             raise TypeError(f"data argument must be str ({type(data)!r})")
-        if compress is None:
-            sent = await session.send(self._wire.text, data)
-        else:
-            sent = await session.send(self._wire.text, data, compress=compress)
-        if not sent:
+        if compress is None and session.post(self._wire.text, data):
+            return
+        if not await session.send(self._wire.text, data, compress=compress):
             self._dropped += 1
 
     async def send_bytes(self, data: Bytes, compress: int | None = None) -> None:
@@ -317,6 +315,8 @@ class WebSocketResponse(StreamResponse):
         session = self._session or self._open()
         if not isinstance(data, Bytes):
             raise TypeError(f"data argument must be byte-ish ({type(data)!r})")
+        if compress is None and session.post(self._wire.binary, data):
+            return
         if not await session.send(self._wire.binary, data, compress=compress):
             self._dropped += 1
 
