@@ -190,8 +190,8 @@ class WebSocketSession(ClosingHandshake):
         It is what `send` is most of the time, without a coroutine.
         """
         transport = self._transport
-        turns = self._turns + 1
-        if turns > _FAIR_SHARE or self.state is not _OPEN or transport.congested:
+        turns, behind = self._turns + 1, transport.congested
+        if behind or turns > _FAIR_SHARE or self.state is not _OPEN:
             return False
         self._turns = turns
         frame = encode(data)
