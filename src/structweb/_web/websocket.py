@@ -13,6 +13,7 @@ from structweb._server.websocket_inbox import Failed, Incoming, WebSocketState
 from structweb._server.websocket_outbox import WebSocketSettings
 from structweb._web.errors import HTTPBadRequest
 from structweb._web.headers import CONTENT_LENGTH, TRANSFER_ENCODING
+from structweb._web.request import JSONDecoder
 from structweb._web.response import JSONEncoder
 from structweb._web.streaming import Stage, StreamResponse
 from structweb._web.websocket_messages import WebSocketReady, WSCloseCode, WSMessage, WSMsgType, expected, unexpected
@@ -264,7 +265,7 @@ class WebSocketResponse(StreamResponse):
     async def receive_json(
         self,
         *,
-        loads: Callable[[str], Any] = json.loads,
+        loads: JSONDecoder = json.loads,
         timeout: float | None = None,
     ) -> Any:  # Any: JSON has values of many types
         """Return what the next message, which must be text, is as JSON.  As `receive_str` otherwise."""
@@ -289,8 +290,8 @@ class WebSocketResponse(StreamResponse):
         async for message in self:
             yield expected(message, WSMsgType.BINARY)
 
-    async def iter_json(self, *, loads: Callable[[str], Any] = json.loads) -> AsyncIterator[Any]:
-        """Iterate over what text messages are as JSON, as `iter_text`.  Any: JSON has values of many types."""
+    async def iter_json(self, *, loads: JSONDecoder = json.loads) -> AsyncIterator[Any]:  # Any: as for receive_json
+        """Iterate over what text messages are as JSON, as `iter_text`."""
         async for message in self:
             yield loads(expected(message, WSMsgType.TEXT))
 
@@ -335,7 +336,7 @@ class WebSocketResponse(StreamResponse):
         data: Any,  # Any: JSON has values of many types
         compress: int | None = None,
         *,
-        dumps: Callable[[Any], bytes],
+        dumps: Callable[[Any], bytes],  # Any: as for data
     ) -> None:
         """Send `data` as JSON in a binary message, for encoders that make bytes."""
         await self.send_bytes(dumps(data), compress)
