@@ -423,3 +423,23 @@ async def test_frames_behind_the_close_frame_do_not_reset_it_away():
         assert (await peer.next()).code == 1002
         await peer.send(frame(TEXT, b"x" * 60_000))
         assert await peer.rest() == b""
+
+
+async def test_sending_behind_our_own_close_is_no_error_of_the_handler(caplog: pytest.LogCaptureFixture):
+    """A loop that sends for ever ends with the shutdown, and the log stays quiet."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        ws = web.WebSocketResponse()
+        await ws.prepare(request)
+        with anyio.CancelScope(shield=True):
+            while True:
+                await ws.send_str("tick")
+                await anyio.sleep(1)
+
+    async with serving(app_of(handler)) as served, anyio.create_task_group() as group:
+        peer = await connect(served)
+        assert await peer.next() == (TEXT, b"tick", 0)
+        group.start_soon(served.engine.shutdown, 5)
+        assert (await peer.next()).code == 1001
+        await peer.send(close())
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]

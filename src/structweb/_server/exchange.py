@@ -13,6 +13,7 @@ from structweb._server.sendfile import FileSender
 from structweb._server.stamp import missing_stamp
 from structweb._server.stamp import stamp as date_and_server
 from structweb._server.upgrade import UpgradedStream
+from structweb._server.websocket_inbox import WebSocketState
 from structweb._wire.events import Head, HeaderBlock, HttpVersion10, HttpVersion11, Refusal
 from structweb._wire.reply import (
     CONTINUE,
@@ -118,6 +119,12 @@ class Exchange(Incoming):
     def finished(self) -> bool:
         """Whether the response is complete."""
         return self.stage is Stage.FINISHED
+
+    @property
+    def websocket_closing(self) -> bool:
+        """Whether it has become a WebSocket that is closing or closed: who sends now finds nobody, and that is no error."""
+        websocket = self._connection.websocket
+        return websocket is not None and websocket.state is not WebSocketState.OPEN
 
     def crash_websocket(self) -> bool:
         """Have the peer told that the handler failed, if the exchange has become a WebSocket; tell whether it has."""

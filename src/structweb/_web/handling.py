@@ -179,7 +179,7 @@ class AnsweringHandler(ABC, Generic[R]):
 
     def _gone_or_cut(self, exchange: Exchange, error: BaseException) -> bool:
         """Tell whether there is nobody left to answer, or no room for an answer any more; log it."""
-        if isinstance(error, ConnectionError) and exchange.peer_gone:
+        if isinstance(error, ConnectionError) and (exchange.peer_gone or exchange.websocket_closing):
             self._logger.debug("The client left during %r", exchange.head, exc_info=error)
             return True
         if exchange.stage is not Stage.OPEN and isinstance(error, Refusal):

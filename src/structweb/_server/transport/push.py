@@ -129,7 +129,7 @@ class PushTransport(Transport):
         """Record the end of the peer's side, and tell all who wait for it."""
         if self._inbound is Inbound.OPEN or how is Inbound.CLOSED:
             self._inbound = how
-            self._failure = failure
+            self._failure = failure or self._failure  # a FIN that is read late does not mend what writing found broken
         wake(self._receiver)
         gone, self._gone = self._gone, None
         if gone is not None and how is not Inbound.CLOSED:
