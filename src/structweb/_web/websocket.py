@@ -35,6 +35,8 @@ _CLOSING: Final = WSMessage(WSMsgType.CLOSING, None, None)
 _LAST: Final = frozenset((WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED))
 _make: Final = tuple.__new__  # a third of what a call of the class costs
 _TEXT: Final = WSMsgType.TEXT
+_BINARY: Final = WSMsgType.BINARY
+_OPEN: Final = WebSocketState.OPEN
 
 
 class WebSocketResponse(StreamResponse):
@@ -209,7 +211,7 @@ class WebSocketResponse(StreamResponse):
         RuntimeError while another task receives, before `prepare`, and for the fifth call behind the end.
         """
         session = self._session or self._open()
-        if session.state is not WebSocketState.OPEN and not session.inbox.messages:
+        if session.state is not _OPEN and not session.inbox.messages:
             return self._say_closed(session)
         seconds = timeout or self._receive_timeout
         if seconds:
@@ -219,14 +221,12 @@ class WebSocketResponse(StreamResponse):
             event = await session.receive()
         if event.__class__ is Text:
             return _make(WSMessage, (_TEXT, event.data, ""))
+        if event.__class__ is Binary:
+            return _make(WSMessage, (_BINARY, event.data, ""))
         return self._message(event, session)
 
     def _message(self, event: Incoming | None, session: WebSocketSession) -> WSMessage:
         match event:
-            case Text(data):
-                return WSMessage(WSMsgType.TEXT, data, "")
-            case Binary(data):
-                return WSMessage(WSMsgType.BINARY, data, "")
             case Close(_, reason):
                 return WSMessage(WSMsgType.CLOSE, session.close_code, reason)
             case Failed():

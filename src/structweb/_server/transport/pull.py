@@ -30,6 +30,12 @@ class Reader(Enum):
     WATCHER = "watcher"
 
 
+# Looking a member up in its enum takes 0.14 us on CPython 3.11.
+_OPEN: Final = Inbound.OPEN
+_NOBODY: Final = Reader.NOBODY
+_RECEIVER: Final = Reader.RECEIVER
+
+
 class PullTransport(Transport):
     """`receive`, `watch` and `unwatch` over an async `pull`.  Those who derive from it write and close."""
 
@@ -55,9 +61,9 @@ class PullTransport(Transport):
         self._tasks = tasks
         self.known = NOTHING_KNOWN
         self._ahead = b""
-        self._inbound = Inbound.OPEN
+        self._inbound = _OPEN
         self._failure: Exception | None = None
-        self._reader = Reader.NOBODY
+        self._reader = _NOBODY
         #: Whether `receive` is to give up its wait.
         self._interrupted = False
         self._gone: Callable[[], None] | None = None
@@ -88,23 +94,23 @@ class PullTransport(Transport):
                 if self._gone is not None:
                     self._rouse()  # the budget is free again
                 return data
-            if self._inbound is not Inbound.OPEN:
+            if self._inbound is not _OPEN:
                 return self._inbound.end(self._failure)
-            if self._reader is Reader.NOBODY:
+            if self._reader is _NOBODY:
                 return await self._receive_alone()
             await self._await_news()
             if self._interrupted and not self._ahead:
                 raise InterruptedError("receive() was interrupted")
 
     async def _receive_alone(self) -> bytes:
-        self._reader = Reader.RECEIVER
+        self._reader = _RECEIVER
         try:
             data = await self.pull()
         except ConnectionError as exc:
             self._end_inbound(Inbound.BROKEN, exc)
             return self._inbound.end(self._failure)
         finally:
-            self._reader = Reader.NOBODY
+            self._reader = _NOBODY
             if self._gone is not None:
                 self._rouse()  # armed while this task was reading
         if not data:
@@ -121,7 +127,7 @@ class PullTransport(Transport):
 
     def interrupt(self) -> None:
         """Wake the task in `receive`, as the base class has it."""
-        if self._reader is Reader.RECEIVER:
+        if self._reader is _RECEIVER:
             self._interrupted = True
             self._interrupt_pull()
         elif self._news is not None:
@@ -130,7 +136,7 @@ class PullTransport(Transport):
 
     def _end_inbound(self, how: Inbound, failure: Exception | None = None) -> None:
         """Record the end of the peer's side, and tell all who wait for it."""
-        if self._inbound is Inbound.OPEN or how is Inbound.CLOSED:
+        if self._inbound is _OPEN or how is Inbound.CLOSED:
             self._inbound = how
             self._failure = failure
         if self._news is not None:
@@ -141,11 +147,11 @@ class PullTransport(Transport):
 
     def watch(self, gone: Callable[[], None]) -> None:
         """Call `gone` when the peer is gone, as the base class has it."""
-        if self._inbound is not Inbound.OPEN:
+        if self._inbound is not _OPEN:
             gone()
             return
         self._gone = gone
-        if self._reader is Reader.NOBODY and len(self._ahead) < self._budget:
+        if self._reader is _NOBODY and len(self._ahead) < self._budget:
             self._rouse()
 
     @property
@@ -160,7 +166,7 @@ class PullTransport(Transport):
     def _rouse(self) -> None:
         """Let the watcher look whether it has to read; starts it the first time."""
         if self._watcher is None:
-            if self._inbound is Inbound.OPEN:
+            if self._inbound is _OPEN:
                 self._watcher = anyio.CancelScope()
                 self._tasks.start_soon(self._watch, self._watcher, name="structweb watcher")
         elif self._parked is not None:
@@ -174,8 +180,8 @@ class PullTransport(Transport):
 
     async def _watch(self, scope: anyio.CancelScope) -> None:
         with scope:
-            while self._inbound is Inbound.OPEN:
-                if self._gone is None or self._reader is Reader.RECEIVER or len(self._ahead) >= self._budget:
+            while self._inbound is _OPEN:
+                if self._gone is None or self._reader is _RECEIVER or len(self._ahead) >= self._budget:
                     await self._park()
                 else:
                     await self._read_ahead()
@@ -193,7 +199,7 @@ class PullTransport(Transport):
             self._end_inbound(Inbound.BROKEN, exc)
             return
         finally:
-            self._reader = Reader.NOBODY
+            self._reader = _NOBODY
         if not data:
             self._end_inbound(Inbound.ENDED)
             return

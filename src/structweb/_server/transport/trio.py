@@ -19,6 +19,7 @@ from structweb._server.transport.sockets import close_socket
 from structweb._server.transport.tls import TlsCodec, handshake
 
 in_trio_run = trio.lowlevel.in_trio_run
+wait_readable = trio.lowlevel.wait_readable
 
 
 class TrioTransport(PullTransport):
@@ -42,7 +43,7 @@ class TrioTransport(PullTransport):
         sock = self._sock
         while True:
             try:
-                await trio.lowlevel.wait_readable(sock)
+                await wait_readable(sock)
                 return sock.recv(READ_SIZE)
             except BlockingIOError:
                 continue  # readiness was a false alarm
