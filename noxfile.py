@@ -105,6 +105,23 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
+def autobahn(session: nox.Session) -> None:
+    """Run Autobahn's cases for WebSockets against the echo example, on asyncio and trio, with the lane on and off.
+
+    All of them take a quarter of an hour; with ``-- --quick``, as in CI, the ones with large messages are sampled.
+    """
+    session.install(".[all]", "kosoku>=0.1", *group("tests"))
+    session.run("python", "-W", "error", "-m", "tests.autobahn", *session.posargs)
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Let Chromium chat with the chat example; skipped, with a word, where there is none."""
+    session.install(".[all]", *group("tests"))
+    session.run("python", "-W", "error", "-m", "pytest", "-m", "browser", "tests/browser", *session.posargs)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Build the pages with warnings as errors, and run every example in them."""
     session.install(".[all]", *group("docs"), *group("tests"))
