@@ -75,6 +75,31 @@ async def endless(request: web.Request) -> web.StreamResponse:
         await anyio.sleep(0.01)
 
 
+async def idle(request: web.Request) -> web.WebSocketResponse:
+    """Echo, on a WebSocket."""
+    ws = web.WebSocketResponse()
+    await ws.prepare(request)
+    async for message in ws:
+        await ws.send_str(message.data)
+    return ws
+
+
+async def flood(request: web.Request) -> web.WebSocketResponse:
+    """Send a lot on a WebSocket, under a policy for slow peers; when that is over, in whatever way, wait."""
+    ws = web.WebSocketResponse(on_slow=request.match_info["policy"])
+    await ws.prepare(request)
+    message = bytes(65536)
+    try:
+        for _ in range(int(request.match_info["count"])):
+            await ws.send_bytes(message)
+    except ConnectionResetError:
+        pass  # it was too slow
+    request.app[DOORS].waiting += 1
+    async for _ in ws:
+        pass
+    return ws
+
+
 def make_app(argv: list[str]) -> web.Application:
     """Take the path of a folder, where clean-up writes, and how many seconds clean-up takes."""
     folder, seconds = Path(argv[0]), float(argv[1])
@@ -98,6 +123,8 @@ def make_app(argv: list[str]) -> web.Application:
             web.post("/digest", digest),
             web.post("/upload", upload),
             web.get("/endless", endless),
+            web.get("/idle", idle),
+            web.get("/flood/{policy}/{count}", flood),
         ]
     )
     return app
