@@ -27,6 +27,19 @@ def _varying(n: int) -> bytes:
     )
 
 
+def payload(size: int) -> bytes:
+    """Return what a WebSocket message of `size` bytes holds."""
+    return bytes(n * 7 & 255 for n in range(size))
+
+
+def frame(size: int) -> bytes:
+    """Return a binary message of `size` bytes as a client sends it, masked."""
+    key = b"\x12\xa5\x5a\xf0"
+    masked = bytes(byte ^ key[n & 3] for n, byte in enumerate(payload(size)))
+    length = bytes([128 | size]) if size < 126 else b"\xfe" + size.to_bytes(2, "big")
+    return b"\x82" + length + key + masked
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """One row of the table."""
@@ -35,6 +48,8 @@ class Case:
     request: Callable[[int], bytes]
     app: str = "plain"
     kind: str = "keep-alive"
+    #: What a WebSocket echoes, in bytes.
+    size: int = 0
     #: How many times as much as a plain answer it is: a slice has so many fewer requests.
     weight: int = 1
 
@@ -58,6 +73,8 @@ CASES = [
     Case("static file, 10 KB", _always(b"GET /files/small.bin HTTP/1.1\r\nHost: localhost\r\n\r\n")),
     Case("static file, 10 KB, browser", _always(b"GET /files/small.bin HTTP/1.1\r\n%b\r\n" % BROWSER)),
     Case("static file, 10 MB", _always(b"GET /files/large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n"), weight=50),
+    Case("WebSocket echo, 32 bytes", _always(frame(32)), kind="websocket", size=32),
+    Case("WebSocket echo, 4 KB", _always(frame(4096)), kind="websocket", size=4096),
     Case("churn", _always(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"), kind="churn"),
     Case("memory, idle connection", _always(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"), kind="memory"),
 ]

@@ -5,6 +5,10 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
+HANDSHAKE = (
+    b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 
@@ -63,6 +67,43 @@ def keep_alive(sockets: Sequence[socket.socket], request: Callable[[int], bytes]
                     raise EOFError("the server closed a connection that it should keep")
                 got += more
     return n + len(sockets)
+
+
+def open_websocket(sock: socket.socket) -> None:
+    """Shake hands, as the RFC's own example does."""
+    sock.sendall(HANDSHAKE)
+    data = b""
+    while not data.endswith(b"\r\n\r\n"):
+        data += sock.recv(1)
+    if not data.startswith(b"HTTP/1.1 101") or b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" not in data:
+        raise ValueError(f"expected a 101, got {data!r}")
+
+
+def read_echo(sock: socket.socket, payload: bytes) -> int:
+    """Read one binary message, check that it is the one that was sent, and return the size of its frame."""
+    size = len(payload)
+    expected = bytes([0x82, size] if size < 126 else [0x82, 126, size >> 8, size & 255]) + payload
+    data = b""
+    while len(data) < len(expected):
+        data += sock.recv(len(expected) - len(data))
+    if data != expected:
+        raise ValueError(f"expected the message back, got {data[:20]!r}...")
+    return size + (2 if size < 126 else 4)
+
+
+def echo(sockets: Sequence[socket.socket], message: bytes, size: int, rounds: int) -> int:
+    """Send one message on each WebSocket, read it back, and again; return the number of messages."""
+    for _ in range(rounds):
+        for sock in sockets:
+            sock.sendall(message)
+        for sock in sockets:
+            got = 0
+            while got < size:
+                more = len(sock.recv(size - got))
+                if not more:
+                    raise EOFError("the server closed a WebSocket")
+                got += more
+    return rounds * len(sockets)
 
 
 def churn(port: int, request: Callable[[int], bytes], count: int, batch: int = 16) -> int:

@@ -11,9 +11,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import load
-from cases import CASES, Case
+from cases import CASES, Case, payload
 from process import cpu_seconds, free_port, resident_bytes, running
-from servers import SERVERS, YARDSTICK
+from servers import ONLY_WEBSOCKETS, SERVERS, YARDSTICK
 
 CONNECTIONS = 16
 IDLE = 1000
@@ -30,6 +30,16 @@ def slice_cost(case: Case, port: int, pid: int, operations: int) -> float:
             time.sleep(2.5)  # what a server lets go of when a connection falls idle counts for it
             return max(resident_bytes(pid) - before, 1) / IDLE
     operations //= case.weight
+    if case.kind == "websocket":
+        message = case.request(0)
+        with load.connections(port, CONNECTIONS) as sockets:
+            for sock in sockets:
+                load.open_websocket(sock)
+                sock.sendall(message)
+                size = load.read_echo(sock, payload(case.size))
+            before_cpu = cpu_seconds(pid)
+            done = load.echo(sockets, message, size, max(operations // CONNECTIONS, 1))
+            return (cpu_seconds(pid) - before_cpu) / done
     if case.kind == "churn":
         before_cpu = cpu_seconds(pid)
         done = load.churn(port, case.request, operations // 4)
@@ -49,6 +59,8 @@ def measure(case: Case, names: list[str], rounds: int, operations: int, core: in
         for name in names:
             if name == "quart-trio" and case.app != "plain":
                 continue  # its middlewares are ASGI's: the hypercorn row shows them
+            if name in ONLY_WEBSOCKETS and case.kind != "websocket":
+                continue
             port = free_port()
             places[name] = port, stack.enter_context(running(SERVERS[name](port, case.app), port, core))
         slow = {name for name in places if "hypercorn" in name or "quart" in name}

@@ -2,7 +2,7 @@
 
 import trio
 from files import folder
-from quart import request
+from quart import request, websocket
 from quart_trio import QuartTrio
 
 plain_app = QuartTrio(__name__, static_folder=folder(), static_url_path="/files")
@@ -31,6 +31,13 @@ async def suspend() -> str:
     """Answer after one trip through the scheduler."""
     await trio.lowlevel.checkpoint()
     return "Hello, world"
+
+
+@plain_app.websocket("/ws")
+async def echo() -> None:
+    """Send every message back."""
+    while True:
+        await websocket.send(await websocket.receive())
 
 
 for n in range(24):

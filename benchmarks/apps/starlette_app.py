@@ -5,8 +5,9 @@ from files import folder
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
+from starlette.websockets import WebSocket
 
 
 async def plain(request: Request) -> Response:
@@ -30,6 +31,13 @@ async def suspend(request: Request) -> Response:
     return PlainTextResponse("Hello, world")
 
 
+async def echo(websocket: WebSocket) -> None:
+    """Send every message back."""
+    await websocket.accept()
+    async for data in websocket.iter_bytes():
+        await websocket.send_bytes(data)
+
+
 class Onion:
     """A middleware that does nothing, as a layer."""
 
@@ -48,6 +56,7 @@ def make_app() -> Starlette:
     for n in range(24):
         routes += [Route(f"/static{n}/page", plain), Route(f"/r{n}/{{id}}", item)]
     routes += [Route("/item/{id}", item), Route("/post", post, methods=["POST"]), Route("/suspend", suspend)]
+    routes.append(WebSocketRoute("/ws", echo))
     routes.append(Mount("/files", StaticFiles(directory=folder())))
     return Starlette(routes=routes)
 

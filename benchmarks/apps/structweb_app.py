@@ -29,6 +29,15 @@ async def suspend(request: web.Request) -> web.Response:
     return web.Response(text="Hello, world")
 
 
+async def echo(request: web.Request) -> web.WebSocketResponse:
+    """Send every message back."""
+    ws = web.WebSocketResponse()
+    await ws.prepare(request)
+    async for message in ws:
+        await ws.send_bytes(message.data)
+    return ws
+
+
 @web.middleware
 async def onion(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -47,6 +56,7 @@ def make_app(middlewares: int = 0) -> web.Application:
     app.router.add_get("/item/{id}", item)
     app.router.add_post("/post", post)
     app.router.add_get("/suspend", suspend)
+    app.router.add_get("/ws", echo)
     app.router.add_static("/files", folder())
     return app
 
