@@ -42,13 +42,12 @@ class SocketStream(ByteStream):
         rest = memoryview(item)
         while rest:
             await anyio.wait_writable(self._socket)
-            with suppress(BlockingIOError):
-                try:
-                    rest = rest[self._socket.send(rest) :]
-                except OSError as exc:
-                    if isinstance(exc, BlockingIOError):
-                        raise
-                    raise anyio.BrokenResourceError(str(exc)) from exc
+            try:
+                rest = rest[self._socket.send(rest) :]
+            except BlockingIOError:
+                continue
+            except OSError as exc:
+                raise anyio.BrokenResourceError(str(exc)) from exc
 
     async def send_eof(self) -> None:
         """Send a FIN; the peer can still send."""
