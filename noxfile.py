@@ -108,7 +108,7 @@ def fuzz(session: nox.Session) -> None:
 def autobahn(session: nox.Session) -> None:
     """Run Autobahn's cases for WebSockets against the echo example, on asyncio and trio, with the lane on and off.
 
-    All of them take a quarter of an hour; with ``-- --quick``, as in CI, the ones with large messages are sampled.
+    All of them take long, half an hour at least; with ``-- --quick``, as in CI, those with many messages are sampled.
     """
     session.install(".[all]", "kosoku>=0.1", *group("tests"))
     session.run("python", "-W", "error", "-m", "tests.autobahn", *session.posargs)

@@ -13,7 +13,7 @@ import pytest
 from structweb import web
 from structweb.testing import ClientWebSocket, connect_websocket
 from tests.system.process import BACKENDS, Server, can_measure_memory, get, read_all, read_until
-from tests.system.test_signals import AT_ONCE, LEEWAY, best_of
+from tests.system.test_signals import AT_ONCE, best_of
 
 HANDSHAKE = (
     "Upgrade: websocket",
@@ -84,7 +84,7 @@ async def test_a_thousand_get_1001_within_one_budget():
 @pytest.mark.real_backends
 async def test_a_cut_cable_is_noticed_within_two_intervals():
     """The kernel still takes what is sent, and nobody answers."""
-    interval = 0.2
+    interval = 0.5  # long enough to tell from the delays of a busy machine
     ended = anyio.Event()
 
     async def idle(request: web.Request) -> web.WebSocketResponse:
@@ -196,4 +196,4 @@ def test_sigterm_under_idle_websockets(backend, tmp_path, answers):
             assert "Traceback" not in server.said, server.said
         return took
 
-    best_of(attempt, AT_ONCE if answers else patience + LEEWAY)
+    best_of(attempt, AT_ONCE if answers else patience + AT_ONCE)  # not the ten seconds of a close handshake
