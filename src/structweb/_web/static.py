@@ -244,8 +244,9 @@ class StaticResource(PrefixResource):
             # The URL must not lead out, links may.
             path = os.path.normpath(path)
             self._check_inside(path)
-            return os.path.realpath(path)
-        path = os.path.realpath(path)
+            return os.path.realpath(path, strict=True)
+        # Strictly: in front of a loop of links, the rest of the way would be left as it is, links included.
+        path = os.path.realpath(path, strict=True)
         self._check_inside(path)
         return path
 
