@@ -21,6 +21,7 @@ from structweb._web.headers import (
 )
 from structweb._web.representation import Representation, error_status, open_file
 from structweb._web.streaming import Stage, StreamResponse
+from structweb._wire.codings import ContentCoding, Encoder, make_encoder
 from structweb._wire.conditional import Outcome
 from structweb._wire.ranges import ByteRange, select_ranges
 from structweb._wire.reply import bodiless
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 CHUNK_SIZE: Final = 256 * 1024
 
 ACCEPT_ENCODING: Final = istr("Accept-Encoding")
+ACCEPT_RANGES: Final = istr("Accept-Ranges")
 CONTENT_ENCODING: Final = istr("Content-Encoding")
 CONTENT_RANGE: Final = istr("Content-Range")
 VARY: Final = istr("Vary")
@@ -40,10 +42,21 @@ VARY: Final = istr("Vary")
 _CONDITIONS: Final = (IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_MATCH, IF_UNMODIFIED_SINCE)
 
 
+def _compress_part(encoder: Encoder, found: Representation, offset: int, size: int) -> tuple[int, bytes]:
+    """Read and compress a part of a file; return how much was read, and what came out.  Blocks: for worker threads."""
+    size = min(size, found.size - offset)
+    if found.file is None:
+        data = (found.content or b"")[offset : offset + size]
+    else:
+        data = os.pread(found.file.fileno(), size, offset)
+    return len(data), encoder.compress(data)
+
+
 class FileResponse(StreamResponse):
     """A response whose body is a file, sent by `prepare`: all of it, the ranges asked for, or that nothing changed.
 
-    A ``.br`` or ``.gz`` file beside it goes in its place to clients that take it.  404 if there is no such file, 403 if
+    A ``.br`` or ``.gz`` file beside it goes in its place to clients that take it; with `enable_compression` and
+    without such a file, it is compressed on the way, in worker threads, and there are no ranges of it then.  404 if there is no such file, 403 if
     it is no regular one or may not be read.  What waits for the disk does so in worker threads.
     """
 
@@ -101,10 +114,18 @@ class FileResponse(StreamResponse):
         try:
             await self._send_found(request, found)
         finally:
-            if found.file is not None:
-                with CancelScope(shield=True):
-                    await to_thread.run_sync(found.file.close)
+            await self._close(found)
         return self
+
+    async def _close(self, found: Representation) -> None:
+        if found.file is None:
+            return
+        if self._warm:
+            # It was opened here, without a wait; and what was only read has nothing to write back.
+            found.file.close()
+            return
+        with CancelScope(shield=True):
+            await to_thread.run_sync(found.file.close)
 
     async def _send_found(self, request: "BaseRequest", found: Representation) -> None:
         asked = request.headers
@@ -114,6 +135,7 @@ class FileResponse(StreamResponse):
             and self._status == 200
             and not self._chunked
             and self._cookies is None
+            and not self._compression
             and not request._has_prepare_hook
             and RANGE not in asked
             and not any(name in asked for name in _CONDITIONS)
@@ -129,10 +151,16 @@ class FileResponse(StreamResponse):
             await self._send_whole(request, b"", 0)
             return
         self._tell(found)
+        coding = self._settle_coding(request) if self._compression and found.size else None
         if outcome is Outcome.NOT_MODIFIED:
             self._set_status(304, None)
             self.headers.popall(CONTENT_TYPE, None)
+            if coding is not None:
+                self.headers.popall(CONTENT_ENCODING, None)
             await self._send_whole(request, b"", 0)
+            return
+        if coding is not None:
+            await self._send_compressed(request, found, coding)
             return
         await self._send_pieces(request, found, self._choose(request, found))
 
@@ -226,6 +254,35 @@ class FileResponse(StreamResponse):
                     piece=self._chunk_size,
                     in_kernel=not os.environ.get("AIOHTTP_NOSENDFILE"),
                 )
+        await exchange.finish()
+        self._stage = Stage.SENT
+
+    async def _start_compression(self, request: "BaseRequest") -> None:
+        """Do nothing: what there is to settle was settled when the file was found."""
+
+    async def _send_compressed(self, request: "BaseRequest", found: Representation, coding: ContentCoding) -> None:
+        """Send all of the file in a coding.  A range would be one of the compressed bytes, which differ each time."""
+        self.headers.popall(ACCEPT_RANGES, None)
+        if found.content is not None and not self._chunked:
+            body = await self._compress_whole(coding, found.content)
+            await self._send_whole(request, body, len(body))
+            return
+        self.content_length = None
+        exchange = await self._make_ready(request)
+        await self._start(exchange)
+        if not bodiless(request.method, self._status):
+            encoder = make_encoder(coding, self._compression_strategy)
+            offset = 0
+            while offset < found.size:
+                step = partial(_compress_part, encoder, found, offset, self._chunk_size)
+                taken, packed = await to_thread.run_sync(step, limiter=self._zlib_executor)
+                if not taken:
+                    raise EOFError(
+                        f"{found.path!r} was cut while it was sent: {found.size} bytes expected, got {offset}"
+                    )
+                offset += taken
+                await exchange.write(packed)
+            await exchange.write(encoder.finish())
         await exchange.finish()
         self._stage = Stage.SENT
 
