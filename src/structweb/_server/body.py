@@ -60,7 +60,11 @@ class Body:
                 await connection.give_way()  # with nothing in hand that a cancellation could lose
             connection.pieces += 1
             while (data := wire.next_data()) is None:
-                await connection.read_body()
+                # Waiting costs more than reading, if there is something to read.
+                if connection.body_scope is None and (more := connection.transport.receive_nowait()):
+                    wire.feed(more)
+                else:
+                    await connection.read_body()
         except Refusal:
             self._incoming.keep_alive = False
             raise

@@ -14,7 +14,7 @@ from structweb._server.closing import close, drop_body, part
 from structweb._server.config import ServerConfig
 from structweb._server.crew import Crew
 from structweb._server.departures import ClientConnectionResetError
-from structweb._server.exchange import Exchange, ExchangeHandler, Stage
+from structweb._server.exchange import Exchange, ExchangeHandler
 from structweb._server.isolation import run_isolated
 from structweb._server.notice import ShutdownNotice
 from structweb._server.patience import Pace
@@ -24,6 +24,7 @@ from structweb._server.transport.base import Transport
 from structweb._server.upgrade import UpgradedStream
 from structweb._server.websocket_pulse import Pulse
 from structweb._server.whereabouts import await_point
+from structweb._server.writing import Stage
 from structweb._wire.events import Refusal
 from structweb._wire.http1 import Http1
 from structweb._wire.limits import Phase
@@ -244,10 +245,8 @@ class Connection:
 
         Raises ClientConnectionResetError when the peer is gone, also when there is nothing to wait for.
         """
-        if not self.transport.congested:
-            await self._flush()  # does not wait: what was written is on its way, or lost
-            return
-        await self.send(self._flush)
+        # Without congestion there is no wait: what was written is on its way, or lost.
+        await (self.send(self._flush) if self.transport.congested else self._flush())
 
     async def send(self, step: Callable[[], Awaitable[T]]) -> T:
         """Return what `step` returns; one at a time, and at most `Timeouts.send` without progress.  Cancelled, it aborts."""

@@ -2,18 +2,14 @@
 
 import logging
 from collections.abc import Callable, Coroutine
-from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
-import anyio
-
 from structweb._server.departures import ClientConnectionResetError
-from structweb._server.incoming import Incoming
-from structweb._server.sendfile import FileSender
 from structweb._server.stamp import missing_stamp
 from structweb._server.stamp import stamp as date_and_server
 from structweb._server.upgrade import UpgradedStream
 from structweb._server.websocket_inbox import WebSocketState
+from structweb._server.writing import BodyWriter, Stage
 from structweb._wire.events import Head, HeaderBlock, HttpVersion10, HttpVersion11, Refusal
 from structweb._wire.reply import (
     CONTINUE,
@@ -22,7 +18,6 @@ from structweb._wire.reply import (
     Framing,
     ReplyHead,
     bodiless,
-    chunk,
     ends_http,
     frame_stream,
     reply_head,
@@ -38,10 +33,6 @@ Bytes = bytes | bytearray | memoryview
 
 # Up to here head and body go out in one piece: copying this much costs less than a second system call.
 _ONE_PIECE: Final = 65536
-# A handler that writes without ever waiting gives way to other tasks after this many bytes.
-_FAIR_SHARE: Final = 262144
-# The same for files, which cost the loop less.
-_FAIR_SHARE_OF_FILES: Final = 2 * 1024 * 1024
 # Methods whose answers have no body though their status has one.
 _SPECIAL: Final = frozenset({"HEAD", "CONNECT"})
 _NO_FIELDS: Final = HeaderBlock(())
@@ -50,15 +41,7 @@ _NO_FIELDS: Final = HeaderBlock(())
 CLIENT_CLOSED_REQUEST: Final = 499
 
 
-class Stage(Enum):
-    """How far a response is."""
-
-    OPEN = "open"
-    STARTED = "started"
-    FINISHED = "finished"
-
-
-class Exchange(Incoming):
+class Exchange(BodyWriter):
     """A request head, the body behind it, and the one response to it.
 
     The floor above sends exactly one response: `respond` for a complete one, or `start`, `write` and `finish`,
@@ -66,21 +49,10 @@ class Exchange(Incoming):
     wrong one.
     """
 
-    __slots__ = (
-        "_framing",
-        "_since_yield",
-        "_status",
-        "_unwritten",
-        "bytes_sent",
-        "continued",
-        "stage",
-    )
+    __slots__ = ("_status", "continued")
 
     #: Whether 100 Continue was sent.
     continued: bool
-    #: Bytes of the response handed to the transport, head and framing included.
-    bytes_sent: int
-    stage: Stage
 
     def __init__(self, connection: "Connection", head: Head) -> None:
         self._connection = connection
@@ -93,9 +65,9 @@ class Exchange(Incoming):
         self.keep_alive = head.keep_alive and connection.reusable
         self.stage = Stage.OPEN
         self.bytes_sent = 0
+        self._since_yield = 0
         self._status = 0
         self.continued = False
-        self._since_yield = 0
 
     @classmethod
     def refused(cls, connection: "Connection", refusal: Refusal) -> "Exchange":
@@ -241,66 +213,6 @@ class Exchange(Incoming):
             self._status = 0  # so it reads 499: nobody was there for so much as the head
             raise
 
-    async def write(self, data: Bytes) -> None:
-        """Send body bytes; wait while the peer is slow, at most `Timeouts.send` without progress.
-
-        Swallows the bytes where the protocol forbids a body (HEAD, 204, 304).  Raises ClientConnectionResetError when
-        the peer is gone, ValueError for more bytes than were announced, RuntimeError before `start` or after `finish`.
-        When the wait is cancelled, the response is broken and the connection ends.
-        """
-        if self.stage is not Stage.STARTED:
-            raise RuntimeError(f"cannot write: the response is {self.stage.value}, expected started")
-        if data.__class__ is memoryview:
-            data = data.cast("B")
-        size = len(data)
-        if self._framing is Framing.NONE or not size:
-            self._since_yield += size + 1
-        elif self._framing is Framing.CHUNKED:
-            await self._send(chunk(data))
-        else:
-            if self._framing is Framing.LENGTH:
-                if size > self._unwritten:
-                    raise ValueError(f"cannot write {size} bytes: Content-Length leaves {self._unwritten}")
-                self._unwritten -= size
-            await self._send(data if data.__class__ is bytes else bytes(data))
-        if self._since_yield > _FAIR_SHARE:
-            self._since_yield = 0
-            await anyio.lowlevel.checkpoint()
-
-    async def send_file(
-        self, file: int, offset: int, count: int, *, piece: int = _FAIR_SHARE, in_kernel: bool = True
-    ) -> None:
-        """Send `count` bytes of an open file, from `offset`: on plain sockets by `os.sendfile`, unless told otherwise.
-
-        The disk is waited for in worker threads, and at most `piece` bytes are held in memory.  A file that is shorter
-        gives less: `finish` then closes the connection.  Otherwise as `write`; OSError for a file that cannot be read.
-        """
-        if self.stage is not Stage.STARTED:
-            raise RuntimeError(f"cannot send a file: the response is {self.stage.value}, expected started")
-        if self._framing is Framing.LENGTH and count > self._unwritten:
-            raise ValueError(f"cannot send {count} bytes of a file: Content-Length leaves {self._unwritten}")
-        if self._framing is Framing.NONE:
-            return
-        sender = FileSender(self._connection, file, piece)
-        in_kernel = in_kernel and self._framing is not Framing.CHUNKED
-        while count:
-            if in_kernel:
-                sent = await sender.send(offset, count)
-                self.bytes_sent += sent
-                self._since_yield += sent
-                self._unwritten -= sent if self._framing is Framing.LENGTH else 0
-            else:
-                data = await sender.read(offset, count)
-                await self.write(data)
-                sent = len(data)
-            if not sent:
-                return
-            offset += sent
-            count -= sent
-            if self._since_yield > _FAIR_SHARE_OF_FILES:
-                self._since_yield = 0
-                await anyio.lowlevel.checkpoint()
-
     async def finish(self) -> None:
         """End the response body.  A body shorter than announced is logged and closes the connection."""
         if self.stage is Stage.FINISHED:
@@ -356,19 +268,6 @@ class Exchange(Incoming):
         """
         wire = self._connection.wire
         return self.head.block.expect is None or self.continued or wire.body_done or wire.buffered > 0
-
-    async def _send(self, data: bytes) -> None:
-        connection = self._connection
-        if connection.gone:
-            raise ClientConnectionResetError("cannot send: the peer is gone")
-        size = len(data)
-        connection.transport.write(data)
-        self.bytes_sent += size
-        self._since_yield += size
-        if connection.transport.congested:
-            self._since_yield = 0
-        # Asked each time: a transport takes bytes in silence when nobody is there, and a FIN may have said nothing.
-        await connection.drain()
 
 
 #: A coroutine function: connections step its coroutines themselves, so no other awaitable will do.

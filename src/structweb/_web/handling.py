@@ -26,8 +26,9 @@ import anyio
 
 from structweb._server.access_log import AbstractAccessLogger
 from structweb._server.crew import Crew
-from structweb._server.exchange import Exchange, Stage
+from structweb._server.exchange import Exchange
 from structweb._server.firewall import unwrapped
+from structweb._server.writing import Stage
 from structweb._web.app import Application
 from structweb._web.composing import bound_route, compose_lineage, compose_unmatched
 from structweb._web.crash import crash_page

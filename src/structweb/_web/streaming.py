@@ -237,16 +237,17 @@ class StreamResponse(State, ResponseHeaders, ResponseCookies, CompressedBody):
         bytes, bytearray and memoryview, RuntimeError before `prepare` and after `write_eof`, ConnectionResetError
         when the client has left, ValueError for more than Content-Length.
         """
-        if not isinstance(data, Bytes):
+        if data.__class__ is not bytes and not isinstance(data, Bytes):
             raise TypeError(f"write() takes bytes, bytearray or memoryview, got {type(data).__name__}")
         if self._stage is not Stage.STARTED or self._exchange is None:
             raise RuntimeError(f"write() must come after prepare() and before write_eof(), {self!r} is not there")
-        if isinstance(data, memoryview) and not data.c_contiguous:
-            data = data.tobytes()
         exchange, compressed = self._exchange, self._compressed_writer
         if compressed is None or bodiless(exchange.head.method, self._status):
-            await exchange.write(data)
+            if exchange.put(data):
+                await exchange.settle()
         else:
+            if isinstance(data, memoryview) and not data.c_contiguous:
+                data = data.tobytes()
             await compressed.write(exchange, data)
 
     async def write_eof(self, data: Bytes = b"") -> None:

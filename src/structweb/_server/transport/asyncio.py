@@ -6,17 +6,23 @@ proactors because they must) get a protocol.
 """
 
 import asyncio
+import os
 import socket
 import ssl
+from collections.abc import Sequence
 from typing import Any, Final, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from structweb._server.config import ServerConfig
-from structweb._server.transport.base import Inbound
-from structweb._server.transport.pull import READ_SIZE
+from structweb._server.transport.base import Inbound, Transport
+from structweb._server.transport.disk import HAS_SENDFILE, cannot_sendfile
+from structweb._server.transport.pull import READ_MORE, READ_SIZE, READS_IN_A_ROW
 from structweb._server.transport.push import PushTransport, TlsLayer, wake
 from structweb._server.transport.selector import SelectorTlsTransport, SelectorTransport
 from structweb._server.transport.sockets import NO_LINGER
+
+#: Whether a socket may be read as a file is, beside the loop.
+_IS_A_FILE: Final = os.name == "posix"
 
 T = TypeVar("T", bound=asyncio.BufferedProtocol)
 
@@ -28,23 +34,27 @@ READ_BUFFERS: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview]] = 
 def _read_buffer(loop: asyncio.AbstractEventLoop) -> memoryview:
     buffer = READ_BUFFERS.get(loop)
     if buffer is None:
-        buffer = READ_BUFFERS[loop] = memoryview(bytearray(READ_SIZE))
+        buffer = READ_BUFFERS[loop] = memoryview(bytearray(READ_MORE))
     return buffer
 
 
 class AsyncioTransport(PushTransport, asyncio.BufferedProtocol):
     """Bytes of a stream socket, TCP or Unix; asyncio's protocol of that socket at the same time."""
 
-    __slots__ = ("_buffer", "_closer", "_lost", "_transport")
+    __slots__ = ("_buffer", "_closer", "_helpings", "_in_a_file", "_lost", "_transport")
 
     _transport: asyncio.Transport
 
     def __init__(self, config: ServerConfig, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(config, loop)
         self._buffer = _read_buffer(loop)
+        #: How often the socket may be read without the loop.
+        self._helpings = 0
         self._closer: asyncio.Future[None] | None = None
         #: The loop has let go of the socket.
         self._lost = False
+        #: More of a file is to follow what was sent: whoever ends the connection now cuts a response short.
+        self._in_a_file = False
 
     # What the loop calls.
 
@@ -55,11 +65,36 @@ class AsyncioTransport(PushTransport, asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Say where to read into."""
-        return self._buffer
+        # Only a task that waits gets more than usual: what is read ahead has a limit.
+        return self._buffer if self._helpings and self._receiver is not None else self._buffer[:READ_SIZE]
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take what was read."""
+        self._helpings = READS_IN_A_ROW if nbytes >= READ_SIZE else 0
         self._arrived(bytes(self._buffer[:nbytes]))
+        if self._helpings and self._receiver is not None and not self._paused:
+            # The rest is better read when it is wanted: the loop would go on, and copy it twice.
+            self._paused = True
+            self._stop_reading()
+
+    def receive_nowait(self) -> bytes | None:
+        """Return what is here, as the base class has it: the socket is asked if it had more than was asked for.
+
+        The loop owns it, but holds nothing that was read.
+        """
+        if self._ahead or not self._helpings or self._inbound is not Inbound.OPEN or self._transport.is_closing():
+            return None
+        self._helpings -= 1
+        try:
+            data = os.read(self._transport.get_extra_info("socket").fileno(), READ_MORE) if _IS_A_FILE else b""
+        except (BlockingIOError, InterruptedError):
+            data = b""
+        except OSError as exc:
+            self._end_inbound(Inbound.BROKEN, exc)
+            return None
+        if len(data) < READ_MORE:
+            self._helpings = 0  # there is no more, or it is the end: the loop tells which
+        return data or None
 
     def eof_received(self) -> bool:
         """Note that the peer has ended its side, and leave ours open."""
@@ -98,6 +133,16 @@ class AsyncioTransport(PushTransport, asyncio.BufferedProtocol):
         if not self._mute and not self._transport.is_closing():
             self._transport.write(data)
 
+    def writelines(self, parts: Sequence[bytes]) -> None:
+        """Write `parts`, as the base class has it."""
+        if not self._mute and not self._transport.is_closing():
+            self._transport.writelines(parts)
+
+    @property
+    def lost(self) -> bool:
+        """Whether the connection broke, or was closed."""
+        return self._inbound is Inbound.CLOSED or self._transport.is_closing()
+
     async def drain(self) -> None:
         """Wait until less than the limit is unsent.  Raises ConnectionError when the peer is gone."""
         await self._until_not_congested()
@@ -105,6 +150,60 @@ class AsyncioTransport(PushTransport, asyncio.BufferedProtocol):
             raise ConnectionAbortedError("cannot send: this side has closed the connection")
         if self._transport.is_closing():
             raise ConnectionResetError("cannot send: the peer is gone") from self._failure
+
+    async def sendfile(self, fd: int, offset: int, count: int, *, piece: int) -> int:
+        """Send the next bytes of a file, as the base class has it; the kernel takes them from the file itself.
+
+        The loop's own sendfile reads and writes (uvloop), and says nothing about progress, which the send timeout needs.
+        """
+        if not HAS_SENDFILE:
+            return await super().sendfile(fd, offset, count, piece=piece)
+        while True:
+            await self._until_all_is_sent()
+            self._in_a_file = True
+            try:
+                sent = os.sendfile(self._transport.get_extra_info("socket").fileno(), fd, offset, count)
+            except (BlockingIOError, InterruptedError):
+                await self._await_room()
+            except ConnectionError as exc:
+                self._transport.abort()
+                raise ConnectionResetError("cannot send: the peer is gone") from exc
+            except OSError as exc:
+                if not cannot_sendfile(exc):
+                    raise
+                self._in_a_file = False
+                return await super().sendfile(fd, offset, count, piece=piece)
+            else:
+                self._in_a_file = 0 < sent < count
+                return sent
+
+    async def _until_all_is_sent(self) -> None:
+        """Wait until the kernel has all that was written.  Raises ConnectionError when the peer is gone."""
+        if self._transport.get_write_buffer_size():
+            # The loop has one way to tell that its buffer is empty: a limit of nothing.
+            self._transport.set_write_buffer_limits(high=0)
+            try:
+                await self.drain()
+            finally:
+                if not self._transport.is_closing():
+                    self._transport.set_write_buffer_limits(high=self._write_limit)
+        await self.drain()
+
+    async def _await_room(self) -> None:
+        """Wait until the socket takes more, or the connection ends."""
+        # The loop watches no descriptor of its transports for others.  One more of the same socket is not one of them;
+        # nor would it let the socket go, so it does not outlive the wait.
+        room = os.dup(self._transport.get_extra_info("socket").fileno())
+        try:
+            self._drainer = drainer = self._loop.create_future()
+            self._loop.add_writer(room, wake, drainer)
+            try:
+                await drainer
+            finally:
+                self._drainer = None
+                self._loop.remove_writer(room)
+        finally:
+            os.close(room)
 
     def unsent(self) -> int:
         """Return how many written bytes the kernel has not taken."""
@@ -142,7 +241,7 @@ class AsyncioTransport(PushTransport, asyncio.BufferedProtocol):
             return
         self._mute = True
         self._end_inbound(Inbound.CLOSED)
-        if truncated or self._transport.get_write_buffer_size():
+        if truncated or self._in_a_file or self._transport.get_write_buffer_size():
             try:
                 self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
             except OSError:
@@ -169,6 +268,11 @@ class AsyncioTlsTransport(TlsLayer, AsyncioTransport):
     """The same, through TLS once the handshake is done."""
 
     __slots__ = ()
+
+    # What comes from the socket is to be decrypted.
+    receive_nowait = Transport.receive_nowait
+    # And what goes there encrypted.
+    writelines = Transport.writelines
 
 
 async def open_socket(

@@ -3,7 +3,7 @@
 import os
 import ssl
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from enum import Enum
 from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeVarTuple, Unpack
@@ -72,6 +72,13 @@ class Transport(ABC):
         Raises ConnectionError when the connection broke.
         """
 
+    def receive_nowait(self) -> bytes | None:
+        """Return what `receive` would return without waiting; None if it would wait, and now and then in any case.
+
+        A peer that sends faster than it is read keeps a reader supplied for ever: the None is where others get their turn.
+        """
+        return None
+
     @abstractmethod
     def interrupt(self) -> None:
         """Have the task that waits in `receive` raise InterruptedError; no bytes are lost.
@@ -86,6 +93,15 @@ class Transport(ABC):
         Sets `congested` when the caller must `drain` before it writes again.
         After the connection broke, data is dropped silently: `drain` and the watcher tell.
         """
+
+    def writelines(self, parts: Sequence[bytes]) -> None:
+        """Write `parts`, one behind the other, as `write` does; where the kernel can, without copying them together."""
+        self.write(b"".join(parts))
+
+    @property
+    def lost(self) -> bool:
+        """Whether `drain` would raise; also True if that cannot be told."""
+        return True
 
     @abstractmethod
     async def drain(self) -> None:

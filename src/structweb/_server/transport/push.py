@@ -39,7 +39,7 @@ class Loop(Protocol):
     def remove_reader(self, fd: int, /) -> object:
         """End that."""
 
-    def add_writer(self, fd: int, callback: Callable[[], object], /) -> object:
+    def add_writer(self, fd: int, callback: Callable[..., object], /, *args: object) -> object:
         """Call back whenever `fd` is writable."""
 
     def remove_writer(self, fd: int, /) -> object:
@@ -123,7 +123,7 @@ class PushTransport(Transport):
         self._ahead = self._ahead + data if self._ahead else data
         size = len(self._ahead)
         # A task that waits takes all this in a moment: no need to stop for it.
-        if size >= self._budget and not self._paused and (self._receiver is None or size >= 2 * self._budget):
+        if size >= self._budget and not self._paused and (self._receiver is None or size > RECEIVE_MOST):
             self._paused = True
             self._stop_reading()
         receiver = self._receiver

@@ -2,14 +2,15 @@
 
 import os
 import socket
+from collections.abc import Sequence
 from typing import Any
 
 from structweb._server.config import ServerConfig
-from structweb._server.transport.base import Inbound
+from structweb._server.transport.base import Inbound, Transport
 from structweb._server.transport.disk import HAS_SENDFILE, cannot_sendfile
-from structweb._server.transport.pull import READ_SIZE
+from structweb._server.transport.pull import READ_MORE, READ_SIZE, READS_IN_A_ROW
 from structweb._server.transport.push import Loop, PushTransport, TlsLayer, Waiter, wake
-from structweb._server.transport.sockets import close_socket
+from structweb._server.transport.sockets import HAS_SENDMSG, close_socket
 
 # The loops' own transports let the writer go on when a quarter of the limit is left.
 _LOW = 4
@@ -22,7 +23,7 @@ class SelectorTransport(PushTransport):
     one that closes behind its answer never needs the loop at all.
     """
 
-    __slots__ = ("_closers", "_ending", "_fd", "_fresh", "_peername", "_sock", "_unsent")
+    __slots__ = ("_appetite", "_closers", "_ending", "_fd", "_fresh", "_helpings", "_peername", "_sock", "_unsent")
 
     def __init__(self, sock: socket.socket, peername: object, config: ServerConfig, loop: Loop) -> None:
         """Take `sock`.  Any: each address family has its own form."""
@@ -35,6 +36,9 @@ class SelectorTransport(PushTransport):
         self._ending = False
         self._fresh = True
         self._paused = True
+        #: Bytes to ask for, and how often that may be done without asking the loop.
+        self._appetite = READ_SIZE
+        self._helpings = 0
         #: Those who wait until nothing is unsent.
         self._closers: list[Waiter] = []
 
@@ -53,15 +57,37 @@ class SelectorTransport(PushTransport):
     def _stop_reading(self) -> None:
         self._loop.remove_reader(self._fd)
 
-    def _readable(self) -> None:
+    def receive_nowait(self) -> bytes | None:
+        """Return what is here, as the base class has it: the socket is asked if it had more than was asked for."""
+        if self._ahead or not self._helpings or self._inbound is not Inbound.OPEN:
+            return None
+        self._helpings -= 1
         try:
-            data = self._sock.recv(READ_SIZE)
+            data = self._sock.recv(self._appetite)
+        except (BlockingIOError, InterruptedError):
+            data = b""
+        except OSError as exc:
+            self._no_more(Inbound.BROKEN, exc)
+            return None
+        if len(data) < self._appetite:
+            self._helpings = 0  # there is no more, or it is the end: the loop tells which
+        return data or None
+
+    def _readable(self) -> None:
+        # Only a task that waits gets more than usual: what is read ahead has a limit.
+        wanted = READ_SIZE if self._receiver is None else self._appetite
+        try:
+            data = self._sock.recv(wanted)
         except (BlockingIOError, InterruptedError):
             return  # readiness was a false alarm
         except OSError as exc:
             self._no_more(Inbound.BROKEN, exc)
             return
         if data:
+            if len(data) == wanted:
+                self._appetite, self._helpings = READ_MORE, READS_IN_A_ROW
+            else:
+                self._appetite, self._helpings = READ_SIZE, 0
             self._arrived(data)
         else:
             self._no_more(Inbound.ENDED, None)
@@ -95,6 +121,23 @@ class SelectorTransport(PushTransport):
             unsent += data
         if len(unsent) > self._write_limit:
             self.congested = True
+
+    def writelines(self, parts: Sequence[bytes]) -> None:
+        """Write `parts`, as the base class has it."""
+        if self._unsent is not None or self._mute or not HAS_SENDMSG:
+            self._put(b"".join(parts))
+            return
+        try:
+            sent = self._sock.sendmsg(parts)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError as exc:
+            self._break(exc)
+            return
+        if sent < sum(map(len, parts)):
+            self._unsent = bytearray()
+            self._loop.add_writer(self._fd, self._writable)
+            self._put(b"".join(parts)[sent:])
 
     def _writable(self) -> None:
         unsent = self._unsent
@@ -136,6 +179,11 @@ class SelectorTransport(PushTransport):
     def _let_close(self) -> None:
         for waiter in self._closers:
             wake(waiter)
+
+    @property
+    def lost(self) -> bool:
+        """Whether the connection broke, or was closed."""
+        return self._failure is not None or self._inbound is Inbound.CLOSED
 
     async def drain(self) -> None:
         """Wait until little is unsent.  Raises ConnectionError when the peer is gone."""
@@ -252,3 +300,8 @@ class SelectorTlsTransport(TlsLayer, SelectorTransport):
     """The same, through TLS once the handshake is done."""
 
     __slots__ = ()
+
+    # What comes from the socket is to be decrypted.
+    receive_nowait = Transport.receive_nowait
+    # And what goes there encrypted.
+    writelines = Transport.writelines

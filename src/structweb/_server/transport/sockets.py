@@ -10,6 +10,8 @@ from structweb._server.config import ServerConfig
 #: SO_LINGER: on, for 0 seconds; a close then drops what the kernel holds and sends RST.
 NO_LINGER: Final = struct.pack("ii", 1, 0)
 
+#: Whether the kernel takes several pieces of memory in one call.
+HAS_SENDMSG: Final = hasattr(socket.socket, "sendmsg")
 
 #: Whether an accepted socket has the options of the one that it was accepted from; then they are set only once.
 INHERITS: Final = sys.platform == "linux"

@@ -7,6 +7,7 @@ request, and every connection gets its turn.  Writing tries the kernel at once, 
 import os
 import socket
 import ssl
+from collections.abc import Sequence
 from typing import Any
 
 import trio
@@ -14,8 +15,8 @@ import trio
 from structweb._server.config import ServerConfig
 from structweb._server.transport.base import Inbound, TaskStarter, Transport, tls_info
 from structweb._server.transport.disk import HAS_SENDFILE, cannot_sendfile
-from structweb._server.transport.pull import READ_SIZE, PullTransport
-from structweb._server.transport.sockets import close_socket
+from structweb._server.transport.pull import READ_MORE, READ_SIZE, READS_IN_A_ROW, PullTransport, Reader
+from structweb._server.transport.sockets import HAS_SENDMSG, close_socket
 from structweb._server.transport.tls import TlsCodec, handshake
 
 in_trio_run = trio.lowlevel.in_trio_run
@@ -25,7 +26,7 @@ wait_readable = trio.lowlevel.wait_readable
 class TrioTransport(PullTransport):
     """Bytes of a non-blocking stream socket, TCP or Unix."""
 
-    __slots__ = ("_peername", "_sock", "_unsent", "_write_failure", "congested")
+    __slots__ = ("_appetite", "_helpings", "_peername", "_sock", "_unsent", "_write_failure", "congested")
 
     _event = trio.Event
 
@@ -33,6 +34,9 @@ class TrioTransport(PullTransport):
         """Take `sock`.  Any: each address family has its own form."""
         super().__init__(config, tasks)
         self._sock = sock
+        #: Bytes to ask for, and how often that may be done without asking trio.
+        self._appetite = READ_SIZE
+        self._helpings = 0
         self._unsent: list[memoryview] | None = None
         self._write_failure: OSError | None = None
         self.congested = False
@@ -44,7 +48,9 @@ class TrioTransport(PullTransport):
         while True:
             try:
                 await wait_readable(sock)
-                return sock.recv(READ_SIZE)
+                # Only a task that waits gets more than usual: what is read ahead has a limit.
+                wanted = self._appetite if self._reader is Reader.RECEIVER else READ_SIZE
+                data = sock.recv(wanted)
             except BlockingIOError:
                 continue  # readiness was a false alarm
             except ConnectionError:
@@ -55,6 +61,27 @@ class TrioTransport(PullTransport):
                 raise ConnectionAbortedError("this side has closed the connection") from exc
             except OSError as exc:  # such as ETIMEDOUT, EHOSTUNREACH
                 raise ConnectionResetError(f"the connection broke: {exc}") from exc
+            if len(data) == wanted:
+                self._appetite, self._helpings = READ_MORE, READS_IN_A_ROW
+            else:
+                self._appetite, self._helpings = READ_SIZE, 0
+            return data
+
+    def receive_nowait(self) -> bytes | None:
+        """Return what is here, as the base class has it: the socket is asked if it had more than was asked for."""
+        if self._ahead or not self._helpings or self._inbound is not Inbound.OPEN or self._reader is not Reader.NOBODY:
+            return None
+        self._helpings -= 1
+        try:
+            data = self._sock.recv(self._appetite)
+        except BlockingIOError:
+            data = b""
+        except OSError as exc:
+            self._end_inbound(Inbound.BROKEN, exc)
+            return None
+        if len(data) < self._appetite:
+            self._helpings = 0  # there is no more, or it is the end: waiting tells which
+        return data or None
 
     def _interrupt_pull(self) -> None:
         trio.lowlevel.notify_closing(self._sock)  # the one way to wake who waits for a socket; it may be read again
@@ -75,6 +102,27 @@ class TrioTransport(PullTransport):
         if sent < len(data):
             self._unsent = [memoryview(data)[sent:]]
             self.congested = True
+
+    def writelines(self, parts: Sequence[bytes]) -> None:
+        """Write `parts`, as the base class has it."""
+        if self._unsent is not None or not HAS_SENDMSG:
+            self.write(b"".join(parts))
+            return
+        try:
+            sent = self._sock.sendmsg(parts)
+        except BlockingIOError:
+            sent = 0
+        except OSError as exc:
+            self._write_failure = exc
+            return
+        if sent < sum(map(len, parts)):
+            self._unsent = [memoryview(b"".join(parts))[sent:]]
+            self.congested = True
+
+    @property
+    def lost(self) -> bool:
+        """Whether the connection broke, or was closed."""
+        return self._write_failure is not None or self._inbound is Inbound.BROKEN or self._inbound is Inbound.CLOSED
 
     async def drain(self) -> None:
         """Wait until the kernel has taken all that was written.  Raises ConnectionError when the peer is gone."""
@@ -228,6 +276,9 @@ class TrioTlsTransport(TrioTransport):
 
     # The bytes of a file have to be read, and encrypted: the loop of the base class.
     sendfile = Transport.sendfile
+    # And what comes from the socket is to be decrypted.
+    receive_nowait = Transport.receive_nowait
+    writelines = Transport.writelines
 
     async def send_eof(self) -> None:
         """Say farewell and send a FIN."""
