@@ -122,6 +122,13 @@ def browser(session: nox.Session) -> None:
 
 
 @nox.session
+def gigabytes(session: nox.Session) -> None:
+    """Move a gigabyte each way, to clients that are fast and slow, and see that the server's memory stays flat."""
+    session.install(".[all]", *group("tests"))
+    session.run("python", "-W", "error", "-m", "pytest", "tests/system", "-m", "gigabytes", "-s", *session.posargs)
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Build the pages with warnings as errors, and run every example in them."""
     session.install(".[all]", *group("docs"), *group("tests"))

@@ -40,6 +40,15 @@ def frame(size: int) -> bytes:
     return b"\x82" + length + key + masked
 
 
+_STREAM = b"GET /stream%b HTTP/1.1\r\nHost: localhost\r\n\r\n"
+_UPLOAD = b"POST /upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (2**24, bytes(2**24))
+_FORM = b'--limit\r\nContent-Disposition: form-data; name="it"; filename="it"\r\n\r\n%b\r\n--limit--\r\n' % bytes(2**24)
+_UPLOAD_FORM = (
+    b"POST /form HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=limit\r\n"
+    b"Content-Length: %d\r\n\r\n%b" % (len(_FORM), _FORM)
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """One row of the table."""
@@ -52,6 +61,10 @@ class Case:
     size: int = 0
     #: How many times as much as a plain answer it is: a slice has so many fewer requests.
     weight: int = 1
+    #: How many connections there are at a time.
+    connections: int = 16
+    #: Where each server is compared with itself: what it is compared with, and a request for that.
+    own: tuple[str, Callable[[int], bytes]] | None = None
 
 
 CASES = [
@@ -75,6 +88,16 @@ CASES = [
     Case("static file, 10 MB", _always(b"GET /files/large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n"), weight=50),
     Case("WebSocket echo, 32 bytes", _always(frame(32)), kind="websocket", size=32),
     Case("WebSocket echo, 4 KB", _always(frame(4096)), kind="websocket", size=4096),
+    Case("stream of 16 MB in chunks of 64 KB", _always(_STREAM % b""), weight=100, connections=1),
+    Case("the same, with a length", _always(_STREAM % b"?length"), weight=100, connections=1),
+    Case("upload of 16 MB", _always(_UPLOAD), weight=100, connections=4),
+    Case("upload of 16 MB, multipart", _always(_UPLOAD_FORM), weight=100, connections=4),
+    Case(
+        "last route of 50",
+        _always(b"GET /item/1 HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+        kind="against its own",
+        own=("first", _always(b"GET /r0/1 HTTP/1.1\r\nHost: localhost\r\n\r\n")),
+    ),
     Case("churn", _always(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"), kind="churn"),
     Case("memory, idle connection", _always(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"), kind="memory"),
 ]

@@ -2,9 +2,11 @@
 
 import argparse
 import os
+import socket
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,7 +17,6 @@ from cases import CASES, Case, payload
 from process import cpu_seconds, free_port, resident_bytes, running
 from servers import ONLY_WEBSOCKETS, SERVERS, YARDSTICK
 
-CONNECTIONS = 16
 IDLE = 1000
 
 
@@ -44,11 +45,23 @@ def slice_cost(case: Case, port: int, pid: int, operations: int) -> float:
         before_cpu = cpu_seconds(pid)
         done = load.churn(port, case.request, operations // 4)
     else:
-        with load.connections(port, CONNECTIONS) as sockets:
+        with load.connections(port, case.connections) as sockets:
             load.keep_alive(sockets, case.request, 2)
+            if case.own is not None:
+                return _own_ratio(case, case.own[1], sockets, pid, operations // case.connections)
             before_cpu = cpu_seconds(pid)
-            done = load.keep_alive(sockets, case.request, max(operations // CONNECTIONS, 1))
+            done = load.keep_alive(sockets, case.request, max(operations // case.connections, 1))
     return (cpu_seconds(pid) - before_cpu) / done
+
+
+def _own_ratio(case: Case, other: Callable[[int], bytes], sockets: list[socket.socket], pid: int, rounds: int) -> float:
+    """Return what a request of the case costs, divided by what the other one does; in turns, a tenth of them at a time."""
+    spent = [0.0, 0.0]
+    for turn in range(20):
+        before = cpu_seconds(pid)
+        load.keep_alive(sockets, (case.request, other)[turn % 2], max(rounds // 10, 1))
+        spent[turn % 2] += cpu_seconds(pid) - before
+    return spent[0] / spent[1]
 
 
 def measure(case: Case, names: list[str], rounds: int, operations: int, core: int) -> dict[str, list[float]]:
@@ -82,6 +95,9 @@ def measure(case: Case, names: list[str], rounds: int, operations: int, core: in
 def row(case: Case, costs: dict[str, list[float]]) -> str:
     """Format the ratios of one case: the yardstick's cost to each server's, round by round, in the median."""
     base = costs[YARDSTICK]
+    if case.own is not None:
+        own_cells = [f"{1 / statistics.median(own):.2f}" if own else "-" for own in costs.values()]
+        return f"| {case.name} | its own {case.own[0]} | " + " | ".join(own_cells) + " |"
     cells = []
     for own in costs.values():
         if own:

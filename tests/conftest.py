@@ -34,6 +34,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "real_backends: run on real clocks, and with uvloop too (real sockets, worker threads)"
     )
+    config.addinivalue_line("markers", "gigabytes: moves gigabytes; runs with -m gigabytes only")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if "gigabytes" in config.getoption("markexpr"):
+        return
+    long = [item for item in items if item.get_closest_marker("gigabytes") is not None]
+    if long:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -5,6 +5,9 @@ import tempfile
 import time
 from pathlib import Path
 
+#: What is streamed, again and again.
+PIECE = bytes(65536)
+
 
 def folder() -> Path:
     """Return the folder, made if need be; its files are an hour old."""

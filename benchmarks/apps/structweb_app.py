@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 import anyio.lowlevel
-from files import folder
+from files import PIECE, folder
 
 from structweb import web
 
@@ -38,6 +38,35 @@ async def echo(request: web.Request) -> web.WebSocketResponse:
     return ws
 
 
+async def stream(request: web.Request) -> web.StreamResponse:
+    """Answer 16 MB, 64 KB at a time."""
+    response = web.StreamResponse()
+    if request.query_string:
+        response.content_length = 256 * len(PIECE)
+    await response.prepare(request)
+    for _ in range(256):
+        await response.write(PIECE)
+    await response.write_eof()
+    return response
+
+
+async def upload(request: web.Request) -> web.Response:
+    """Answer the size of the body."""
+    size = 0
+    async for piece in request.content.iter_any():
+        size += len(piece)
+    return web.json_response({"size": size})
+
+
+async def form(request: web.Request) -> web.Response:
+    """Answer the size of the parts of a form."""
+    size = 0
+    async for part in await request.multipart():
+        while piece := await part.read_chunk(65536):
+            size += len(piece)
+    return web.json_response({"size": size})
+
+
 @web.middleware
 async def onion(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -57,6 +86,9 @@ def make_app(middlewares: int = 0) -> web.Application:
     app.router.add_post("/post", post)
     app.router.add_get("/suspend", suspend)
     app.router.add_get("/ws", echo)
+    app.router.add_get("/stream", stream)
+    app.router.add_post("/upload", upload)
+    app.router.add_post("/form", form)
     app.router.add_static("/files", folder())
     return app
 

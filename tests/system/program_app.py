@@ -100,6 +100,25 @@ async def flood(request: web.Request) -> web.WebSocketResponse:
     return ws
 
 
+async def parts(request: web.Request) -> web.Response:
+    """Tell how many bytes the parts of a form have."""
+    size = 0
+    async for part in await request.multipart():
+        while piece := await part.read_chunk(65536):
+            size += len(piece)
+    return web.Response(text=str(size))
+
+
+async def pieces(request: web.Request) -> web.StreamResponse:
+    """Stream so many pieces of 64 KB."""
+    response = web.StreamResponse()
+    await response.prepare(request)
+    piece = bytes(65536)
+    for _ in range(int(request.match_info["count"])):
+        await response.write(piece)
+    return response
+
+
 def make_app(argv: list[str]) -> web.Application:
     """Take the path of a folder, where clean-up writes, and how many seconds clean-up takes."""
     folder, seconds = Path(argv[0]), float(argv[1])
@@ -125,6 +144,9 @@ def make_app(argv: list[str]) -> web.Application:
             web.get("/endless", endless),
             web.get("/idle", idle),
             web.get("/flood/{policy}/{count}", flood),
+            web.post("/parts", parts),
+            web.get("/pieces/{count}", pieces),
+            web.static("/files", folder),
         ]
     )
     return app

@@ -2,11 +2,13 @@
 
 import hashlib
 import os
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import pytest
 
 from structweb import web
@@ -187,6 +189,47 @@ async def test_head_sends_no_body_and_holds_no_file(kind, folder, tmp_path):
         assert held(folder) == []
         await peer.send(GET.replace(b"GET", b"HEAD"))
         assert parsed(await read_all(peer)).body == b""
+
+
+async def test_a_slow_disk_holds_up_nobody_else(kind, folder, tmp_path, monkeypatch):
+    """W-110: a part of a file that is not in memory is read in a thread; the loop goes on while the disk takes its time."""
+    content = os.urandom(200_000)
+    (folder / "it").write_bytes(content)
+    asked, answered = threading.Event(), threading.Event()
+    main, read, read_several = threading.current_thread(), os.pread, os.preadv
+
+    def wait_for_the_disk() -> None:
+        assert threading.current_thread() is not main, "the loop reads a file that is not in memory"
+        asked.set()
+        assert answered.wait(PATIENCE), "nobody else was served meanwhile"
+
+    def slow_pread(fd: int, count: int, offset: int) -> bytes:
+        wait_for_the_disk()
+        return read(fd, count, offset)
+
+    def slow_preadv(fd: int, buffers: list[bytearray], offset: int, flags: int = 0) -> int:
+        if flags:
+            raise BlockingIOError  # as the kernel says it, asked not to wait
+        wait_for_the_disk()
+        return read_several(fd, buffers, offset)
+
+    monkeypatch.setattr(os, "pread", slow_pread)
+    monkeypatch.setattr(os, "preadv", slow_preadv)
+    app = app_of(folder)
+    app.router.add_get("/other", other)
+    async with open_place(kind, tmp_path, app) as place, place.visit() as peer, place.visit() as somebody:
+        await peer.send(GET)
+        with anyio.fail_after(PATIENCE):
+            await anyio.to_thread.run_sync(asked.wait)
+        await somebody.send(GET.replace(b"/files/it", b"/other"))
+        assert parsed(await read_all(somebody)).body == b"here"
+        answered.set()
+        assert parsed(await read_all(peer)).body == content
+    assert held(folder) == []
+
+
+async def other(request: web.Request) -> web.Response:
+    return web.Response(text="here")
 
 
 async def test_without_sendfile(kind, folder, tmp_path, monkeypatch):
