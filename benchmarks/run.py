@@ -33,13 +33,13 @@ def slice_cost(case: Case, port: int, pid: int, operations: int) -> float:
     operations //= case.weight
     if case.kind == "websocket":
         message = case.request(0)
-        with load.connections(port, CONNECTIONS) as sockets:
+        with load.connections(port, case.connections) as sockets:
             for sock in sockets:
                 load.open_websocket(sock)
                 sock.sendall(message)
                 size = load.read_echo(sock, payload(case.size))
             before_cpu = cpu_seconds(pid)
-            done = load.echo(sockets, message, size, max(operations // CONNECTIONS, 1))
+            done = load.echo(sockets, message, size, max(operations // case.connections, 1))
             return (cpu_seconds(pid) - before_cpu) / done
     if case.kind == "churn":
         before_cpu = cpu_seconds(pid)
