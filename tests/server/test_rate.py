@@ -176,6 +176,28 @@ async def test_a_response_that_is_taken_in_drips():
         assert 40 <= anyio.current_time() - start <= 40 + 2 * SLACK
 
 
+async def test_what_waits_to_be_sent_while_the_body_is_read_is_no_debt():
+    """Looked at before and after the reading has ended, between two sweeps."""
+
+    async def both(exchange: Exchange) -> None:
+        await exchange.start(200, "OK", (), length=BIG)
+        async with anyio.create_task_group() as group:
+            group.start_soon(exchange.write, b"x" * BIG)
+            await anyio.sleep(INTERVAL / 2)
+            await exchange.body.receive()
+        await exchange.finish()
+
+    async with serving(both, ServerConfig(timeouts=TIMEOUTS)) as site:
+        client = site.connect(capacity=1000)
+        await upload(client, 1)
+        await anyio.sleep(1.5 * INTERVAL)
+        await client.send(b"x")
+        await anyio.sleep(5 * INTERVAL)
+        await client.receive_until(b"\r\n\r\n")
+        assert await client.receive_exactly(BIG) == b"x" * BIG
+        client.close()
+
+
 async def test_a_response_that_is_taken_fast_enough():
     async with serving_with() as site:
         client = site.connect(capacity=20_000)

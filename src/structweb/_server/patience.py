@@ -37,7 +37,8 @@ class Pace:
     def charge(self, moved: int, now: float, rate: float) -> None:
         """Count what was moved, in total, and the time until `now`; one that was not waited for pays for one sweep."""
         waited = min(now - self._when, INTERVAL)
-        self.debt = max(0.0, self.debt + waited - (moved - self._moved) / rate)
+        paid = max(0, moved - self._moved) / rate  # TLS makes more of what is written: that is nobody's debt
+        self.debt = max(0.0, self.debt + waited - paid)
         self._moved, self._when = moved, now
 
 
@@ -53,7 +54,7 @@ def check(connection: "Connection", now: float) -> None:
     if connection.deadline is None and connection.exchange is not connection.dated:
         connection.dated, connection.since = connection.exchange, now
     patience = connection.config.timeouts.patience(phase)
-    if (phase is Phase.BODY or unsent) and _debt(connection, unsent, now) > _most_debt(connection):
+    if (phase is Phase.BODY or unsent) and _debt(connection, now) > _most_debt(connection):
         connection.slow = True
         _expire(connection)
     elif connection.deadline is None:
@@ -71,12 +72,12 @@ def _most_debt(connection: "Connection") -> float:
     return float("inf") if most is None else most
 
 
-def _debt(connection: "Connection", unsent: int, now: float) -> float:
+def _debt(connection: "Connection", now: float) -> float:
     """Return how many seconds the peer was waited for beyond those that it paid for."""
     rate, exchange, pace = connection.config.timeouts.min_rate, connection.exchange, connection.pace
     if rate is None or exchange is None or connection.work is Phase.UPGRADED:
         return 0.0  # another protocol has its own idea of slowness
-    moved = connection.received + exchange.bytes_sent - unsent
+    moved = connection.received + exchange.bytes_sent - connection.transport.unsent()
     if pace is None or not pace.is_of(exchange):
         connection.pace = pace = Pace(exchange, moved, now)
     else:
