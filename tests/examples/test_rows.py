@@ -14,21 +14,20 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 TESTS = sorted(Path(__file__).parent.glob("test_*.py"))
 PAGES = [page for page in (ROOT / "docs").rglob("*.md") if "_build" not in page.parts]
 #: What the examples have to show: from the first handler to the resources' own rules.
-ROWS = {f"S-{number:02}" for number in (*range(1, 27), 33, 34, 36, 37)}
+ROWS = {f"S-{number:02}" for number in (*range(1, 27), 33, 34, 36, 37, *range(58, 61))}
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
 def test_an_example_is_whole(file: Path):
-    """It makes an application from a list of arguments, and what it imports of ours is the one name (and jobs)."""
+    """It makes an application from a list of arguments, and what it imports of ours is the one name (or a companion)."""
     tree = ast.parse(file.read_text())
     ours = [
         ast.unparse(node)
         for node in ast.walk(tree)
         if isinstance(node, ast.Import | ast.ImportFrom) and "structweb" in ast.unparse(node)
     ]
-    assert [line for line in ours if not line.startswith("from structweb.jobs import ")] == [
-        "from structweb import web"
-    ]
+    companions = ("import structweb", "from structweb.jobs import ")
+    assert [line for line in ours if not line.startswith(companions)] == ["from structweb import web"]
     module = import_module(f"examples.{file.stem}")
     assert isinstance(module.init_func([]), web.Application)
     if file.stem != "hello":  # the README shows that one, and explains it
