@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
+from structweb._server.crew import Crew
 from structweb._server.departures import ClientConnectionResetError
 from structweb._server.stamp import missing_stamp
 from structweb._server.stamp import stamp as date_and_server
@@ -53,6 +54,14 @@ class Exchange(BodyWriter):
 
     #: Whether 100 Continue was sent.
     continued: bool
+    # What the two halves declare, once more for type checkers that look at who assigns it.
+    bytes_sent: int
+    crew: Crew | None
+    disconnect: str
+    keep_alive: bool
+    refusal: Refusal | None
+    route: object
+    stage: Stage
 
     def __init__(self, connection: "Connection", head: Head) -> None:
         self._connection = connection

@@ -28,7 +28,7 @@ class Pace:
         self._moved = moved
         self._when = now
         #: Seconds.  Nothing is paid in advance: a fast beginning does not buy slowness later.
-        self.debt = 0.0
+        self.debt: float = 0.0
 
     def is_of(self, exchange: "Exchange") -> bool:
         """Tell whether it is kept for `exchange`."""

@@ -54,6 +54,11 @@ class WebSocketSession(ClosingHandshake):
 
     __slots__ = ("_heart", "_turns")
 
+    # What the closing half declares, once more for type checkers that look at who assigns it.
+    reader: Reader
+    receiving: bool
+    told: bool
+
     def __init__(
         self,
         connection: "Connection",

@@ -87,15 +87,15 @@ class ClosingHandshake(ABC):
         self.failure = None
         self.crashed = False
         #: Who reads the transport.
-        self.reader = Reader.NOBODY
+        self.reader: Reader = Reader.NOBODY
         #: Whether a task is in `receive`, and whether one ever was.
-        self.receiving = False
-        self.receives = False
+        self.receiving: bool = False
+        self.receives: bool = False
         #: Whether the handler knows that it is over; whether it has returned.
-        self.told = False
-        self.handler_done = False
+        self.told: bool = False
+        self.handler_done: bool = False
         #: Whether the peer may still be sending: closing over that would reset our close frame away.
-        self.lingers = False
+        self.lingers: bool = False
         #: Set when the WebSocket is closed; when the connection is, too.
         self.closed: Final = anyio.Event()
         self.parted: Final = anyio.Event()

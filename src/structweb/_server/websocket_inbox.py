@@ -27,7 +27,7 @@ class Failed:
     __slots__ = ("error",)
 
     def __init__(self, error: Exception) -> None:
-        self.error = error
+        self.error: Final = error
 
 
 Incoming = Event | Failed

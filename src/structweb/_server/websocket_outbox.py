@@ -67,7 +67,7 @@ class Outbox:
         #: A pong that waits for room: the last one of those is enough (RFC 6455 section 5.5.3).
         self._pong: bytes | None = None
         #: Bytes handed over so far, and how many of them the kernel had taken at the last look.
-        self.written = 0
+        self.written: int = 0
         self._taken = 0
 
     @property

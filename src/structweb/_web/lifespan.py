@@ -156,7 +156,7 @@ class Lifespan:
         self._held: list[HeldContext] = []
         self._joined: list[Application] = []
         #: Given when the server is told to stop, or when the lifespan is left.
-        self.notice = ShutdownNotice()
+        self.notice: Final = ShutdownNotice()
         self._started = False
         self._on_failure = on_failure
         self._background = BackgroundTasks(self._stop)

@@ -121,9 +121,9 @@ class Service:
         self.restart: Restart = restart
         self.critical = critical
         #: Where it stands.
-        self.state = ServiceState.WAITING
+        self.state: ServiceState = ServiceState.WAITING
         #: How often it was started again.
-        self.restarts = 0
+        self.restarts: int = 0
         #: What it raised last, if it ever did.
         self.last_error: Exception | None = None
         self._func = func

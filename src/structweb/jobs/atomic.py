@@ -4,7 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from inspect import isawaitable
-from typing import TypeVar, cast
+from typing import Final, TypeVar, cast
 
 from structweb._web.errors import HTTPException
 from structweb._web.keeping import keep
@@ -15,7 +15,7 @@ from structweb.jobs.work import Work
 
 T = TypeVar("T")
 
-logger = logging.getLogger("structweb.jobs")
+logger: Final = logging.getLogger("structweb.jobs")
 
 
 class _Call:

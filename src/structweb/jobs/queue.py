@@ -2,6 +2,7 @@
 
 from collections import OrderedDict, deque
 from collections.abc import Iterator
+from typing import Final
 
 import anyio
 
@@ -14,9 +15,9 @@ class Applicant:
     __slots__ = ("answered", "job")
 
     def __init__(self, job: Job[object]) -> None:
-        self.job = job
+        self.job: Final = job
         #: Set when the job was taken, or refused.
-        self.answered = anyio.Event()
+        self.answered: Final = anyio.Event()
 
 
 class Queue:
@@ -29,7 +30,7 @@ class Queue:
     __slots__ = ("_applicants", "_jobs", "limit")
 
     def __init__(self, limit: int) -> None:
-        self.limit = limit
+        self.limit: Final = limit
         self._jobs: OrderedDict[Job[object], None] = OrderedDict()
         self._applicants: deque[Applicant] = deque()
 

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from contextvars import copy_context
 from enum import Enum
 from types import TracebackType
-from typing import Any, Self, TypeAlias, TypeVar, TypeVarTuple, overload
+from typing import Any, Final, Self, TypeAlias, TypeVar, TypeVarTuple, overload
 
 import anyio
 from anyio.lowlevel import EventLoopToken, current_token
@@ -20,7 +20,7 @@ from structweb.jobs.work import Work
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-logger = logging.getLogger("structweb.jobs")
+logger: Final = logging.getLogger("structweb.jobs")
 
 #: Is told of errors that nobody waits for: the scheduler, and "message", "job" and "exception".
 ExceptionHandler: TypeAlias = Callable[["Scheduler", dict[str, Any]], object]  # Any: each key has its own type

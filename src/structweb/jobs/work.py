@@ -1,7 +1,7 @@
 """What a job is to do: something to await, or a function to call in the job's task."""
 
 from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from structweb._server.whereabouts import await_point
 
@@ -24,7 +24,7 @@ class Work(Generic[T]):
 
         Raises TypeError for what is neither awaitable nor callable, and for a coroutine with arguments.
         """
-        self.target = target
+        self.target: Final = target
         self._args = args
         self._on_discard = on_discard
         self._awaited: Awaitable[T] | None = None

@@ -32,7 +32,7 @@ class Checkpoints:
     """
 
     def __init__(self, target: int, strike: Callable[[], None], arrived: Callable[[], bool]) -> None:
-        self.count = 0
+        self.count: int = 0
         #: Where the strike found the function; None before.
         self.where: str | None = None
         self._target = target

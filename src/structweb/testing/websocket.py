@@ -67,9 +67,9 @@ class ClientWebSocket:
         #: The fields of the server's answer.
         self.headers = headers
         #: The subprotocol that was agreed on, None for none.
-        self.protocol = accepted.protocol
+        self.protocol: Final = accepted.protocol
         #: Whether permessage-deflate was agreed on.
-        self.compressed = accepted.deflate is not None
+        self.compressed: Final = accepted.deflate is not None
 
     async def __aenter__(self) -> Self:
         return self
