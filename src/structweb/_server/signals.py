@@ -44,6 +44,9 @@ def _receive_signals(stack: ExitStack) -> AsyncIterator[signal.Signals] | None:
     if threading.current_thread() is not threading.main_thread():
         server_logger.debug("Signals are left alone: only the main thread can receive them")
         return None
+    # asyncio gives SIGINT back to Python's default, also where it was ignored (a shell's background job).
+    for number in SIGNALS:
+        stack.callback(signal.signal, number, signal.getsignal(number))
     try:
         return aiter(stack.enter_context(anyio.open_signal_receiver(*SIGNALS)))
     except NotImplementedError:

@@ -305,6 +305,7 @@ class Job(Generic[T_co]):
         self._phase = Phase.CLOSED
         self._owner._ended(self, cut=cut)
         self._report_unheard()
+        del self  # an error keeps the frame that called its work (CPython 3.12): as in `wait`
 
     def _fail(self, exc: BaseException) -> None:
         """Note what the work raised."""
