@@ -92,6 +92,8 @@ class WebSocketResponse(StreamResponse):
         self._offer_compress = compress
         self._decode_text = decode_text
         self._dropped = 0
+        #: Whether `receive` is the one below, without a limit.
+        self._plain = not receive_timeout and type(self).receive is WebSocketResponse.receive
 
     # -- handshake -------------------------------------------------------------------------------------------------
 
@@ -123,12 +125,8 @@ class WebSocketResponse(StreamResponse):
         except HandshakeError as exc:
             raise HTTPBadRequest(text=exc.message, headers=exc.fields or None) from exc
         if accepted.offered and accepted.protocol is None:
-            ws_logger.warning(
-                "%s offers the subprotocols %r, none of which is spoken here: %r",
-                request.remote,
-                accepted.offered,
-                self._protocols,
-            )
+            offer = "%s offers the subprotocols %r, none of which is spoken here: %r"
+            ws_logger.warning(offer, request.remote, accepted.offered, self._protocols)
         self.set_status(101)
         self.headers.update(accepted.fields)
         self._accepted = accepted
@@ -262,12 +260,7 @@ class WebSocketResponse(StreamResponse):
         data: bytes = message.data
         return data
 
-    async def receive_json(
-        self,
-        *,
-        loads: JSONDecoder = json.loads,
-        timeout: float | None = None,
-    ) -> Any:  # Any: JSON has values of many types
+    async def receive_json(self, *, loads: JSONDecoder = json.loads, timeout: float | None = None) -> Any:  # Any: JSON
         """Return what the next message, which must be text, is as JSON.  As `receive_str` otherwise."""
         return loads(await self.receive_str(timeout=timeout))
 
@@ -275,7 +268,16 @@ class WebSocketResponse(StreamResponse):
         return self
 
     async def __anext__(self) -> WSMessage:
-        message = await self.receive()
+        session = self._session
+        if session is None or not self._plain or session.state is not _OPEN:
+            message = await self.receive()
+        else:  # as `receive` has it, a call less
+            event = await session.receive()
+            if event.__class__ is Binary:
+                return _make(WSMessage, (_BINARY, event.data, ""))
+            if event.__class__ is Text:
+                return _make(WSMessage, (_TEXT, event.data, ""))
+            message = self._message(event, session)
         if message.type in _LAST:
             raise StopAsyncIteration
         return message

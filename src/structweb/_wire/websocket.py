@@ -94,6 +94,7 @@ class WebSocketWire:
         "_left",
         "_masked",
         "_start",
+        "drained",
     )
 
     def __init__(
@@ -120,6 +121,8 @@ class WebSocketWire:
         self._left = 0
         self._header = b""
         self._assembly = Assembly(self._guard, decode_text=decode_text)
+        #: Whether `next_event` has nothing to say before `feed` or `feed_eof` is called; False may be wrong.
+        self.drained: bool = True
 
     @property
     def state(self) -> ConnectionState:
@@ -136,6 +139,7 @@ class WebSocketWire:
         held = self._data
         if self._input is _INPUT_OVER:
             return
+        self.drained = False
         if self._start == len(held):
             self._data = data
         elif isinstance(held, bytearray):
@@ -151,6 +155,7 @@ class WebSocketWire:
         """Note that the peer ended its side: without its close frame, the last event is ``Close(1006)``."""
         if self._input is _Input.OPEN:
             self._input = _Input.ENDING
+            self.drained = False
 
     def next_event(self) -> Event | None:
         """Return the next event, or None: it needs more bytes, or there is nothing more to come.
@@ -163,11 +168,13 @@ class WebSocketWire:
             if start < len(data):
                 event = lane.take(data, start)
                 if event is not None:
-                    self._start = lane.end
+                    self._start = end = lane.end
+                    if end == len(data):
+                        self._data, self._start, self.drained = b"", 0, self._input is _INPUT_OPEN
                     return event
             elif self._input is _INPUT_OPEN:
                 # A silent WebSocket must not keep the last piece that it sent, which may be a large one.
-                self._data, self._start = b"", 0
+                self._data, self._start, self.drained = b"", 0, True
                 return None
         return self._ask_wsproto()
 
