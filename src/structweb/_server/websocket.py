@@ -86,7 +86,7 @@ class WebSocketSession(ClosingHandshake):
 
     # -- receiving -------------------------------------------------------------------------------------------------
 
-    async def receive(self) -> Incoming | None:  # noqa: C901, PLR0912, PLR0915 - the hot path
+    async def receive(self) -> Incoming | None:  # noqa: C901, PLR0912 - the hot path
         """Return what comes next, or None once there is nothing more to come: `state` and `close_code` say why.
 
         Raises RuntimeError while another task receives.  Cancelling it loses no message.
@@ -112,8 +112,7 @@ class WebSocketSession(ClosingHandshake):
                     kind = event.__class__
                     if (kind is Text or kind is Binary) and self.state is _OPEN:
                         return event
-                    left = self._see_to(event)
-                    if left is not None:
+                    if (left := self._see_to(event)) is not None:
                         return left
                     self._turns += 1
                     if self._turns > _FAIR_SHARE:
@@ -132,12 +131,7 @@ class WebSocketSession(ClosingHandshake):
                         continue
                     finally:
                         self.reader = _NOBODY
-                    if self._heart is not None:
-                        self._heart.heard = True
-                    if data:
-                        wire.feed(data)
-                    else:
-                        wire.feed_eof()
+                    self._take(data)
         except WebSocketError as exc:
             return self._break_off(exc)
         finally:
@@ -169,6 +163,9 @@ class WebSocketSession(ClosingHandshake):
             return
         finally:
             self.reader = _NOBODY
+        self._take(data)
+
+    def _take(self, data: bytes) -> None:
         if self._heart is not None:
             self._heart.heard = True
         if data:
