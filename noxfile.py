@@ -81,13 +81,13 @@ def wire(session: nox.Session) -> None:
     session.run("python", "-W", "error", "-m", "pytest", "tests/wire", "--confcutdir=tests/wire", *session.posargs)
 
 
-@nox.session
+@nox.session(python=PYTHONS[0])
 def coverage(session: nox.Session) -> None:
-    """Measure branch coverage over both lanes and every backend."""
+    """Run what `tests` runs on the oldest Python, and measure its branch coverage."""
     session.install(".[all]", *group("tests"), *group("coverage"))
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", "-q")
-    session.run("coverage", "run", "-m", "pytest", "-q", *LANELESS, "--express=off")
+    session.run("python", "-W", "error", "-m", "coverage", "run", "-m", "pytest", "-q")
+    session.run("python", "-W", "error", "-m", "coverage", "run", "-m", "pytest", "-q", *LANELESS, "--express=off")
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
 
