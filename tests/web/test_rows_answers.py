@@ -124,7 +124,7 @@ async def test_normalized_paths_are_permanent_redirects():
 
 def test_names_that_users_import_from_elsewhere():
     """X-42: from the package itself, and the web ones from `web` too."""
-    for name in ("ETag", "AbstractView", "AbstractAccessLogger"):
+    for name in ("ETag", "AbstractView", "AbstractAccessLogger", "WSMessage", "WSMsgType", "WSCloseCode"):
         assert getattr(structweb, name) is getattr(web, name, getattr(structweb, name))
     for name in ("MultipartReader", "MultipartWriter", "BodyPartReader", "FormData", "StreamReader", "EMPTY_PAYLOAD"):
         assert hasattr(structweb, name)

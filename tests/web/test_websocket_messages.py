@@ -1,6 +1,7 @@
 """Receiving and sending over a WebSocket, and what may go wrong with one message."""
 
 import json
+import logging
 import zlib
 
 import anyio
@@ -9,8 +10,21 @@ import pytest
 import structweb
 from structweb import web
 from structweb.testing import Sequencer
-from tests.web.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, connect, frame, meeting, text
-from tests.web.served import serving
+from tests.web.frames import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    PING,
+    PONG,
+    TEXT,
+    UPGRADE,
+    close,
+    connect,
+    frame,
+    meeting,
+    text,
+)
+from tests.web.served import get, serving
 from tests.web.talk import app_of
 
 pytestmark = pytest.mark.anyio
@@ -459,3 +473,45 @@ async def test_a_flood_leaves_room_for_others():
             await peer.next()
         group.cancel_scope.cancel()
     assert other > 100
+
+
+async def test_one_line_in_the_access_log_when_it_is_over(caplog: pytest.LogCaptureFixture):
+    """With the bytes of the head and of every frame."""
+    caplog.set_level(logging.INFO, logger="structweb.access")
+    sizes = []
+
+    async def handler(request: web.Request) -> web.WebSocketResponse:
+        ws = web.WebSocketResponse()
+        await ws.prepare(request)
+        sizes.append(ws.body_length)
+        await ws.send_str("four")
+        sizes.append(ws.body_length)
+        await ws.receive()
+        return ws
+
+    async with meeting(handler, access_log_format='"%r" %s %b') as peer:
+        assert (await peer.next()).payload == b"four"
+        assert not caplog.records
+        await peer.send(close())
+        await peer.rest()
+    (record,) = caplog.records
+    assert sizes[1] == sizes[0] + 2 + 4
+    assert record.getMessage() == f'"GET / HTTP/1.1" 101 {sizes[1] + 2 + 2}'
+
+
+async def test_on_response_prepare_sees_it():
+    async def name(request: web.Request, response: web.StreamResponse) -> None:
+        assert isinstance(response, web.WebSocketResponse)
+        response.headers["X-Name"] = response.headers["Upgrade"]
+
+    async def handler(request: web.Request) -> web.WebSocketResponse:
+        ws = web.WebSocketResponse()
+        await ws.prepare(request)
+        return ws
+
+    app = app_of(handler)
+    app.on_response_prepare.append(name)
+    async with serving(app) as served:
+        connection = served.connect()
+        await connection.stream.send(get("/", *UPGRADE))
+        assert (await connection.answer()).headers["x-name"] == "websocket"

@@ -11,6 +11,7 @@ from structweb._server.log import ws_logger
 from structweb._server.websocket import WebSocketSession, open_session
 from structweb._server.websocket_inbox import Failed, Incoming, WebSocketState
 from structweb._server.websocket_outbox import WebSocketSettings
+from structweb._server.writing import Bytes
 from structweb._web.errors import HTTPBadRequest
 from structweb._web.headers import CONTENT_LENGTH, TRANSFER_ENCODING
 from structweb._web.request import JSONDecoder
@@ -25,8 +26,6 @@ from structweb._wire.websocket_limits import WebSocketLimits
 if TYPE_CHECKING:
     from structweb._server.exchange import Exchange
     from structweb._web.request import BaseRequest
-
-Bytes = bytes | bytearray | memoryview
 
 # A handler that goes on receiving behind the end has a loop that never ends.
 _PATIENCE: Final = 5
@@ -102,10 +101,9 @@ class WebSocketResponse(StreamResponse):
         if self._session is not None:
             raise RuntimeError("Already started")
         try:
-            accepted = self._accept(request)
+            return WebSocketReady(ok=True, protocol=self._accept(request).protocol)
         except HandshakeError:
             return WebSocketReady(ok=False, protocol=None)
-        return WebSocketReady(ok=True, protocol=accepted.protocol)
 
     def _accept(self, request: "BaseRequest") -> Accepted:
         exchange = request._exchange
@@ -183,6 +181,11 @@ class WebSocketResponse(StreamResponse):
         return 0 if deflate is None else deflate.server_max_window_bits
 
     @property
+    def body_length(self) -> int:
+        """Bytes that were sent, head and frames; for the access log, whose line is written when the handler has ended."""
+        return super().body_length + (0 if self._session is None else self._session.outbox.written)
+
+    @property
     def queued(self) -> int:
         """Bytes that were sent and that the peer has not taken yet, beyond what the kernel holds."""
         return 0 if self._session is None else self._session.outbox.queued
@@ -247,10 +250,9 @@ class WebSocketResponse(StreamResponse):
         With ``decode_text=False`` it is bytes.
         """
         message = await self.receive(timeout)
-        if message.type is not WSMsgType.TEXT:
-            raise unexpected(message, WSMsgType.TEXT)
-        text: str = message.data
-        return text
+        if message.type is WSMsgType.TEXT:
+            return message.data  # type: ignore[no-any-return]  # str, or what `decode_text` makes of it
+        raise unexpected(message, WSMsgType.TEXT)
 
     async def receive_bytes(self, *, timeout: float | None = None) -> bytes:
         """Return the next message, which must be binary: WSMessageTypeError otherwise.  As `receive` otherwise."""
