@@ -30,8 +30,9 @@ CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 
 
 def xor(data: bytes, key: bytes) -> bytes:
-    """Mask byte by byte, as RFC 6455 describes it."""
-    return bytes(byte ^ key[index % 4] for index, byte in enumerate(data))
+    """Mask, as RFC 6455 describes it: byte by byte, here all at once."""
+    stretched = (key * (len(data) // 4 + 1))[: len(data)]
+    return (int.from_bytes(data, "big") ^ int.from_bytes(stretched, "big")).to_bytes(len(data), "big")
 
 
 def frame(

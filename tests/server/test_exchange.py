@@ -2,6 +2,7 @@
 
 import logging
 from contextvars import ContextVar
+from pathlib import Path
 
 import anyio
 import pytest
@@ -92,6 +93,27 @@ async def test_a_short_body_closes_the_connection(config: ServerConfig, caplog: 
         await client.send(GET)
         assert (await client.receive_all()).endswith(b"\r\n\r\nabc")
     assert "ended 3 bytes before its Content-Length" in caplog.text
+
+
+@pytest.mark.real_backends
+async def test_a_file_that_shrinks_without_a_length_is_cut_off(config: ServerConfig, tmp_path: Path) -> None:
+    """Chunks that came to their end would make the part look like the whole."""
+    (tmp_path / "short").write_bytes(b"abc")
+    caught = []
+
+    async def handler(exchange: Exchange) -> None:
+        await exchange.start(200, "OK", FIELDS)
+        with (tmp_path / "short").open("rb") as file:
+            try:
+                await exchange.send_file(file.fileno(), 0, 6)
+            except OSError as exc:
+                caught.append(str(exc))
+
+    async with serving(handler, config) as site:
+        client = site.connect()
+        await client.send(GET)
+        assert (await client.receive_all()).endswith(b"\r\n3\r\nabc\r\n")
+    assert caught == ["the file ended 3 bytes short of what was to be sent"]
 
 
 async def test_one_answer_only(config: ServerConfig) -> None:

@@ -89,8 +89,9 @@ class BodyWriter(Incoming):
     ) -> None:
         """Send `count` bytes of an open file, from `offset`: on plain sockets by `os.sendfile`, unless told otherwise.
 
-        The disk is waited for in worker threads, and at most `piece` bytes are held in memory.  A file that is shorter
-        gives less: `finish` then closes the connection.  Otherwise as `write`; OSError for a file that cannot be read.
+        The disk is waited for in worker threads, and at most `piece` bytes are held in memory.  Of a file that is shorter
+        what there is is sent; `finish` then closes the connection, and without a Content-Length OSError is raised.
+        Otherwise as `write`; OSError also for a file that cannot be read.
         """
         if self.stage is not Stage.STARTED:
             raise RuntimeError(f"cannot send a file: the response is {self.stage.value}, expected started")
@@ -111,6 +112,8 @@ class BodyWriter(Incoming):
                 await self.write(data)
                 sent = len(data)
             if not sent:
+                if self._framing is not Framing.LENGTH:  # its end would be taken for the file's
+                    raise OSError(f"the file ended {count} bytes short of what was to be sent")
                 return
             offset += sent
             count -= sent
