@@ -41,6 +41,11 @@ _NO_FIELDS: Final = HeaderBlock(())
 #: What client-side departure before any response reads in the access log, as in nginx.
 CLIENT_CLOSED_REQUEST: Final = 499
 
+# Looking a member up in its enum takes 0.09 us on CPython 3.11, several times a request.
+_OPEN: Final = Stage.OPEN
+_STARTED: Final = Stage.STARTED
+_FINISHED: Final = Stage.FINISHED
+
 
 class Exchange(BodyWriter):
     """A request head, the body behind it, and the one response to it.
@@ -72,7 +77,7 @@ class Exchange(BodyWriter):
         config = connection.config
         self.disconnect = config.disconnect
         self.keep_alive = head.keep_alive and connection.reusable
-        self.stage = Stage.OPEN
+        self.stage = _OPEN
         self.bytes_sent = 0
         self._since_yield = 0
         self._status = 0
@@ -89,17 +94,17 @@ class Exchange(BodyWriter):
     @property
     def started(self) -> bool:
         """Whether the head of the response has been written."""
-        return self.stage is not Stage.OPEN
+        return self.stage is not _OPEN
 
     @property
     def ends_with_connection(self) -> bool:
         """Whether a response is under way whose peer takes a FIN for its end: cut short, it must not get one."""
-        return self.stage is Stage.STARTED and self._framing is Framing.UNTIL_CLOSE
+        return self.stage is _STARTED and self._framing is Framing.UNTIL_CLOSE
 
     @property
     def finished(self) -> bool:
         """Whether the response is complete."""
-        return self.stage is Stage.FINISHED
+        return self.stage is _FINISHED
 
     @property
     def websocket_closing(self) -> bool:
@@ -157,7 +162,7 @@ class Exchange(BodyWriter):
             and head.version is HttpVersion11
             and head.method not in _SPECIAL
             and head.block.expect is None
-            and self.stage is Stage.OPEN
+            and self.stage is _OPEN
             and not connection.server.closing
             and connection.config.express
         ):
@@ -165,7 +170,7 @@ class Exchange(BodyWriter):
             lines = date_and_server(connection.config.server_header)
             data = b"%bContent-Length: %d\r\n%b\r\n%b" % (reply.data, length, lines, body)  # type: ignore[str-format]  # %b takes all bytes-like objects
             self._status = status
-            self.stage = Stage.FINISHED
+            self.stage = _FINISHED
             self.bytes_sent = len(data)
             transport.write(data)
             if transport.congested:
@@ -177,7 +182,7 @@ class Exchange(BodyWriter):
         if bodiless(head.method, status):
             body = b""
         data = self._open(reply, status, size_line, stamp=stamp)
-        self.stage = Stage.FINISHED
+        self.stage = _FINISHED
         if length <= _ONE_PIECE:
             data = data + body
             transport.write(data)
@@ -224,16 +229,16 @@ class Exchange(BodyWriter):
 
     async def finish(self) -> None:
         """End the response body.  A body shorter than announced is logged and closes the connection."""
-        if self.stage is Stage.FINISHED:
+        if self.stage is _FINISHED:
             return
-        if self.stage is not Stage.STARTED:
+        if self.stage is not _STARTED:
             raise RuntimeError("cannot finish: the response was not started")
         if self._framing is Framing.CHUNKED:
             await self._send(LAST_CHUNK)
         elif self._framing is Framing.LENGTH and self._unwritten:
             self.keep_alive = False
             logger.error("Response to %r ended %d bytes before its Content-Length", self.head, self._unwritten)
-        self.stage = Stage.FINISHED
+        self.stage = _FINISHED
 
     async def upgrade(self, fields: Fields) -> UpgradedStream:
         """Answer 101 with `fields` and return the connection as a byte stream, bytes behind the head first.
@@ -244,21 +249,21 @@ class Exchange(BodyWriter):
         if not self._connection.wire.body_done:
             raise RuntimeError("cannot upgrade: read the request body first (RFC 9110 section 7.8)")
         data = self._open(reply_head(HttpVersion11, 101, "Switching Protocols", fields), 101, b"")
-        self.stage = Stage.FINISHED
+        self.stage = _FINISHED
         self.keep_alive = False
         await self._send(data)
         return self._connection.hand_over()
 
     def _open(self, reply: ReplyHead, status: int, size_line: bytes, *, stamp: bool = True) -> bytes:
         """Complete the head with what the server adds, and take the stage from OPEN to STARTED."""
-        if self.stage is not Stage.OPEN:
+        if self.stage is not _OPEN:
             raise RuntimeError(f"a response was sent already: cannot send {status} after {self._status}")
         connection = self._connection
         if reply.close or connection.server.closing or not self._may_reuse():
             self.keep_alive = False
         if ends_http(self.head.method, status):
             self.keep_alive = False
-        self.stage = Stage.STARTED
+        self.stage = _STARTED
         self._status = status
         version = self.head.version
         if reply.connection or status == 101:

@@ -28,6 +28,13 @@ class Stage(Enum):
     FINISHED = "finished"
 
 
+# Looking a member up in its enum takes 0.09 us on CPython 3.11, several times a write.
+_STARTED: Final = Stage.STARTED
+_NONE: Final = Framing.NONE
+_LENGTH: Final = Framing.LENGTH
+_CHUNKED: Final = Framing.CHUNKED
+
+
 class BodyWriter(Incoming):
     """What an exchange needs to send a body behind a head: the exchange sets it up, and calls `_send`."""
 
@@ -53,20 +60,20 @@ class BodyWriter(Incoming):
 
     def put(self, data: Bytes) -> bool:
         """Do what `write` does before it waits; return whether it has to: then `settle` is due."""
-        if self.stage is not Stage.STARTED:
+        if self.stage is not _STARTED:
             raise RuntimeError(f"cannot write: the response is {self.stage.value}, expected started")
         if data.__class__ is not bytes:
             data = bytes(data)
         size = len(data)
         framing = self._framing
-        if framing is Framing.NONE or not size:
+        if framing is _NONE or not size:
             self._since_yield += size + _WRITE
             return self._since_yield > _FAIR_SHARE
-        if framing is Framing.LENGTH:
+        if framing is _LENGTH:
             if size > self._unwritten:
                 raise ValueError(f"cannot write {size} bytes: Content-Length leaves {self._unwritten}")
             self._unwritten -= size
-        elif framing is Framing.CHUNKED:
+        elif framing is _CHUNKED:
             if size >= _JOINED:
                 return self._put(b"%x\r\n" % size, data, b"\r\n")
             data = chunk(data)
@@ -93,26 +100,26 @@ class BodyWriter(Incoming):
         what there is is sent; `finish` then closes the connection, and without a Content-Length OSError is raised.
         Otherwise as `write`; OSError also for a file that cannot be read.
         """
-        if self.stage is not Stage.STARTED:
+        if self.stage is not _STARTED:
             raise RuntimeError(f"cannot send a file: the response is {self.stage.value}, expected started")
-        if self._framing is Framing.LENGTH and count > self._unwritten:
+        if self._framing is _LENGTH and count > self._unwritten:
             raise ValueError(f"cannot send {count} bytes of a file: Content-Length leaves {self._unwritten}")
-        if self._framing is Framing.NONE:
+        if self._framing is _NONE:
             return
         sender = FileSender(self._connection, file, piece)
-        in_kernel = in_kernel and self._framing is not Framing.CHUNKED
+        in_kernel = in_kernel and self._framing is not _CHUNKED
         while count:
             if in_kernel:
                 sent = await sender.send(offset, count)
                 self.bytes_sent += sent
                 self._since_yield += sent
-                self._unwritten -= sent if self._framing is Framing.LENGTH else 0
+                self._unwritten -= sent if self._framing is _LENGTH else 0
             else:
                 data = await sender.read(offset, count)
                 await self.write(data)
                 sent = len(data)
             if not sent:
-                if self._framing is not Framing.LENGTH:  # its end would be taken for the file's
+                if self._framing is not _LENGTH:  # its end would be taken for the file's
                     raise OSError(f"the file ended {count} bytes short of what was to be sent")
                 return
             offset += sent
