@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from structweb._server.config import ServerConfig
 from structweb._server.transport.base import Inbound, Transport
@@ -14,6 +14,12 @@ from structweb._server.transport.sockets import HAS_SENDMSG, close_socket
 
 # The loops' own transports let the writer go on when a quarter of the limit is left.
 _LOW = 4
+
+# Looking a member up in its enum takes 0.09 us on CPython 3.11, several times a write.
+_BROKEN: Final = Inbound.BROKEN
+_CLOSED: Final = Inbound.CLOSED
+_ENDED: Final = Inbound.ENDED
+_OPEN: Final = Inbound.OPEN
 
 
 class SelectorTransport(PushTransport):
@@ -59,7 +65,7 @@ class SelectorTransport(PushTransport):
 
     def receive_nowait(self) -> bytes | None:
         """Return what is here, as the base class has it: the socket is asked if it had more than was asked for."""
-        if self._ahead or not self._helpings or self._inbound is not Inbound.OPEN:
+        if self._ahead or not self._helpings or self._inbound is not _OPEN:
             return None
         self._helpings -= 1
         try:
@@ -67,7 +73,7 @@ class SelectorTransport(PushTransport):
         except (BlockingIOError, InterruptedError):
             data = b""
         except OSError as exc:
-            self._no_more(Inbound.BROKEN, exc)
+            self._no_more(_BROKEN, exc)
             return None
         if len(data) < self._appetite:
             self._helpings = 0  # there is no more, or it is the end: the loop tells which
@@ -81,7 +87,7 @@ class SelectorTransport(PushTransport):
         except (BlockingIOError, InterruptedError):
             return  # readiness was a false alarm
         except OSError as exc:
-            self._no_more(Inbound.BROKEN, exc)
+            self._no_more(_BROKEN, exc)
             return
         if data:
             if len(data) == wanted:
@@ -90,7 +96,7 @@ class SelectorTransport(PushTransport):
                 self._appetite, self._helpings = READ_SIZE, 0
             self._arrived(data)
         else:
-            self._no_more(Inbound.ENDED, None)
+            self._no_more(_ENDED, None)
 
     def _no_more(self, how: Inbound, failure: OSError | None) -> None:
         if not self._paused:
@@ -171,8 +177,8 @@ class SelectorTransport(PushTransport):
         self.congested = False
         # What the peer sent before it broke is still to be read; then reading tells.
         self._failure = self._failure or exc
-        if self._inbound is Inbound.ENDED or self._paused:
-            self._no_more(Inbound.BROKEN, exc)
+        if self._inbound is _ENDED or self._paused:
+            self._no_more(_BROKEN, exc)
         wake(self._drainer)
         self._let_close()
 
@@ -183,12 +189,12 @@ class SelectorTransport(PushTransport):
     @property
     def lost(self) -> bool:
         """Whether the connection broke, or was closed."""
-        return self._failure is not None or self._inbound is Inbound.CLOSED
+        return self._failure is not None or self._inbound is _CLOSED
 
     async def drain(self) -> None:
         """Wait until little is unsent.  Raises ConnectionError when the peer is gone."""
         await self._until_not_congested()
-        if self._inbound is Inbound.CLOSED:
+        if self._inbound is _CLOSED:
             raise ConnectionAbortedError("cannot send: this side has closed the connection")
         if self._failure is not None:
             raise ConnectionResetError("cannot send: the peer is gone") from self._failure
@@ -275,7 +281,7 @@ class SelectorTransport(PushTransport):
         close_socket(self._sock, truncated=truncated)
 
     def _end_reading(self) -> None:
-        self._no_more(Inbound.CLOSED, None)
+        self._no_more(_CLOSED, None)
 
     def _info(self, name: str, default: Any = None) -> Any:  # Any: each name has its own type
         """Return what is known about the socket, else `default`."""

@@ -8,7 +8,7 @@ import os
 import socket
 import ssl
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import trio
 
@@ -21,6 +21,14 @@ from structweb._server.transport.tls import TlsCodec, handshake
 
 in_trio_run = trio.lowlevel.in_trio_run
 wait_readable = trio.lowlevel.wait_readable
+
+# Looking a member up in its enum takes 0.09 us on CPython 3.11, several times a write.
+_BROKEN: Final = Inbound.BROKEN
+_CLOSED: Final = Inbound.CLOSED
+_ENDED: Final = Inbound.ENDED
+_OPEN: Final = Inbound.OPEN
+_NOBODY: Final = Reader.NOBODY
+_RECEIVER: Final = Reader.RECEIVER
 
 
 class TrioTransport(PullTransport):
@@ -49,14 +57,14 @@ class TrioTransport(PullTransport):
             try:
                 await wait_readable(sock)
                 # Only a task that waits gets more than usual: what is read ahead has a limit.
-                wanted = self._appetite if self._reader is Reader.RECEIVER else READ_SIZE
+                wanted = self._appetite if self._reader is _RECEIVER else READ_SIZE
                 data = sock.recv(wanted)
             except BlockingIOError:
                 continue  # readiness was a false alarm
             except ConnectionError:
                 raise
             except trio.ClosedResourceError as exc:
-                if self._interrupted and self._inbound is Inbound.OPEN:
+                if self._interrupted and self._inbound is _OPEN:
                     raise InterruptedError("receive() was interrupted") from None
                 raise ConnectionAbortedError("this side has closed the connection") from exc
             except OSError as exc:  # such as ETIMEDOUT, EHOSTUNREACH
@@ -69,7 +77,7 @@ class TrioTransport(PullTransport):
 
     def receive_nowait(self) -> bytes | None:
         """Return what is here, as the base class has it: the socket is asked if it had more than was asked for."""
-        if self._ahead or not self._helpings or self._inbound is not Inbound.OPEN or self._reader is not Reader.NOBODY:
+        if self._ahead or not self._helpings or self._inbound is not _OPEN or self._reader is not _NOBODY:
             return None
         self._helpings -= 1
         try:
@@ -77,7 +85,7 @@ class TrioTransport(PullTransport):
         except BlockingIOError:
             data = b""
         except OSError as exc:
-            self._end_inbound(Inbound.BROKEN, exc)
+            self._end_inbound(_BROKEN, exc)
             return None
         if len(data) < self._appetite:
             self._helpings = 0  # there is no more, or it is the end: waiting tells which
@@ -122,7 +130,7 @@ class TrioTransport(PullTransport):
     @property
     def lost(self) -> bool:
         """Whether the connection broke, or was closed."""
-        return self._write_failure is not None or self._inbound is Inbound.BROKEN or self._inbound is Inbound.CLOSED
+        return self._write_failure is not None or self._inbound is _BROKEN or self._inbound is _CLOSED
 
     async def drain(self) -> None:
         """Wait until the kernel has taken all that was written.  Raises ConnectionError when the peer is gone."""
@@ -130,13 +138,13 @@ class TrioTransport(PullTransport):
             try:
                 await trio.lowlevel.wait_writable(self._sock)
             except trio.ClosedResourceError:
-                if self._inbound is Inbound.CLOSED:
+                if self._inbound is _CLOSED:
                     break
                 continue  # meant for the reader
             self._send_more(self._unsent)
-        if self._inbound is Inbound.CLOSED:
+        if self._inbound is _CLOSED:
             raise ConnectionAbortedError("cannot send: this side has closed the connection")
-        if self._write_failure is not None or self._inbound is Inbound.BROKEN:
+        if self._write_failure is not None or self._inbound is _BROKEN:
             raise ConnectionResetError("cannot send: the peer is gone") from self._write_failure
 
     def _send_more(self, unsent: list[memoryview]) -> None:
@@ -199,7 +207,7 @@ class TrioTransport(PullTransport):
 
     def abort(self, *, truncated: bool = False) -> None:
         """Close the socket at once."""
-        if self._inbound is Inbound.CLOSED:
+        if self._inbound is _CLOSED:
             return
         self._stop()
         trio.lowlevel.notify_closing(self._sock)
@@ -214,7 +222,7 @@ class TrioTransport(PullTransport):
                 return self._sock
             case "peername":
                 return default if self._peername is None else self._peername
-            case "sockname" if self._inbound is not Inbound.CLOSED:
+            case "sockname" if self._inbound is not _CLOSED:
                 return self._sock.getsockname()
             case _:
                 return self.known.get(name, default)
@@ -239,7 +247,7 @@ class TrioTlsTransport(TrioTransport):
     @property
     def ended(self) -> bool:
         """Whether the peer has said goodbye: a FIN without close_notify is no good order."""
-        return self._inbound is Inbound.ENDED and (self._codec is None or self._codec.ended)
+        return self._inbound is _ENDED and (self._codec is None or self._codec.ended)
 
     async def pull(self) -> bytes:
         """Read until a piece of plain text is complete."""
@@ -288,7 +296,7 @@ class TrioTlsTransport(TrioTransport):
 
     async def aclose(self) -> None:
         """Say farewell, wait until the kernel has everything, then close."""
-        if self._codec is not None and self._inbound is not Inbound.CLOSED:
+        if self._codec is not None and self._inbound is not _CLOSED:
             super().write(self._codec.farewell())
         await super().aclose()
 
