@@ -224,6 +224,18 @@ def test_clients_behind_a_proxy(folder: Path, proxies: str):
         assert "INFO:structweb.access:<203.0.113.7>" in command.stopped()
 
 
+def test_processes_may_share_a_port(folder: Path):
+    options = ["-H", "127.0.0.1", "--reuse-port", "mine:make"]
+    with Command(folder, *SERVE, "-P", "0", *options) as first:
+        address = first.address()
+        with Command(folder, *SERVE, "-P", str(address[1]), *options) as second:
+            assert second.address() == address
+            ask_from_thread(address)
+            first.stopped()
+            ask_from_thread(address)  # the other one goes on
+            second.stopped()
+
+
 def test_a_timeout_of_the_shutdown(folder: Path):
     with Command(folder, *SERVE, "-H", "127.0.0.1", "-P", "0", "--shutdown-timeout", "0.5", "mine:make") as command:
         command.names()

@@ -80,6 +80,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--shutdown-timeout", metavar="S", type=_seconds, default=60.0, help="seconds for requests to finish at the end"
     )
+    add("--reuse-port", action="store_true", help="share the TCP port with other processes that say so (SO_REUSEPORT)")
     add(
         "--drain-delay",
         metavar="S",
@@ -123,6 +124,7 @@ def _serve(parser: argparse.ArgumentParser, options: argparse.Namespace, rest: l
             proxy_protocol=options.proxy_protocol,
             shutdown_timeout=options.shutdown_timeout,
             drain_delay=options.drain_delay,
+            reuse_port=options.reuse_port or None,
             keepalive_timeout=options.keepalive_timeout,
             access_log_format=options.access_log_format,
             access_log=None if options.no_access_log else access_logger,
