@@ -64,7 +64,7 @@ def tests(session: nox.Session) -> None:
 @nox.session(python=PYTHONS[0])
 def tests_min(session: nox.Session) -> None:
     """Run the suite on the oldest releases that pyproject.toml admits, without extras."""
-    oldest = Path(session.create_tmp()) / "oldest.txt"
+    oldest = Path(session.virtualenv.location) / "oldest.txt"  # create_tmp() would move the tests' own folders, too
     oldest.write_text(
         "".join(f"{line.split(';')[0].replace('>=', '==')}\n" for line in PROJECT["project"]["dependencies"])
     )
