@@ -1,5 +1,6 @@
 """What leaves a connection: failures become log records, nothing reaches a sibling."""
 
+import math
 from typing import Final
 
 import anyio
@@ -7,7 +8,7 @@ import anyio
 from structweb._server.log import server_logger
 
 #: What ends the program, whoever raises it.
-_FATAL: Final = (KeyboardInterrupt, SystemExit)
+FATAL: Final = (KeyboardInterrupt, SystemExit)
 
 
 def unwrapped(error: BaseException) -> BaseException:
@@ -15,6 +16,11 @@ def unwrapped(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
+
+
+def is_ending() -> bool:
+    """Tell whether the running task has been cancelled from outside."""
+    return anyio.current_effective_deadline() == -math.inf
 
 
 def contain(error: BaseException, where: str) -> BaseException | None:
@@ -28,13 +34,13 @@ def contain(error: BaseException, where: str) -> BaseException | None:
     whole task group around it.
     """
     failures, rest = _split(error, Exception)
-    fatal, rest = _split(rest, _FATAL)
+    fatal, rest = _split(rest, FATAL)
     cancellation, strange = (None, None) if rest is None else _split(rest, anyio.get_cancelled_exc_class())
     for failure in (failures, strange):
         if failure is not None:
             alone = unwrapped(failure)
             server_logger.error("Connection failed (%s): %r", where, alone, exc_info=alone)
-    if cancellation is not None and anyio.current_effective_deadline() != float("-inf"):
+    if cancellation is not None and not is_ending():
         server_logger.debug("Connection ended by a cancellation from outside (%s)", where, exc_info=cancellation)
     return None if fatal is None else unwrapped(fatal)
 

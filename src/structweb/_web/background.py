@@ -6,7 +6,6 @@ error comes out.  At the end the loose tasks are cancelled first, all together, 
 """
 
 import logging
-import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final, TypeVarTuple
@@ -14,7 +13,7 @@ from typing import Final, TypeVarTuple
 import anyio
 import anyio.abc
 
-from structweb._server.firewall import unwrapped
+from structweb._server.firewall import is_ending, unwrapped
 from structweb._server.whereabouts import await_point
 from structweb._web.failures import fatal_in
 
@@ -26,11 +25,6 @@ logger = logging.getLogger("structweb.web")
 LAST_CALL: Final = 0.1
 #: Seconds between two records about tasks that keep the application from ending.
 NAMING_INTERVAL: Final = 10.0
-
-
-def is_ending() -> bool:
-    """Tell whether the running task has been cancelled from outside."""
-    return anyio.current_effective_deadline() == -math.inf
 
 
 def stray(who: str, error: BaseException) -> RuntimeError:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import NoReturn
 
+from structweb._server.firewall import FATAL
+
 
 class CleanupError(ExceptionGroup[Exception], RuntimeError):
     """Several errors of one clean-up, in the order in which they occurred: see `exceptions`."""
@@ -14,7 +16,7 @@ class CleanupError(ExceptionGroup[Exception], RuntimeError):
 
 def fatal_in(error: BaseException) -> BaseException | None:
     """Return the KeyboardInterrupt or SystemExit that `error` is, or that a group holds; None if there is none."""
-    if isinstance(error, KeyboardInterrupt | SystemExit):
+    if isinstance(error, FATAL):
         return error
     if isinstance(error, BaseExceptionGroup):
         return next((fatal for each in error.exceptions if (fatal := fatal_in(each)) is not None), None)

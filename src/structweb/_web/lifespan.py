@@ -11,7 +11,6 @@ time: otherwise a clean-up would end at its first await.
 """
 
 import logging
-import math
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack
 from enum import Enum
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING, Final, Self, TypeVarTuple
 import anyio
 import anyio.abc
 
-from structweb._server.firewall import unwrapped
+from structweb._server.firewall import is_ending, unwrapped
 from structweb._server.notice import ShutdownNotice
 from structweb._web.background import BackgroundTasks
 from structweb._web.contexts import HeldContext
@@ -77,7 +76,7 @@ class Unwinding:
 
     async def run(self, scope: anyio.CancelScope, step: Callable[[], Awaitable[object]], name: object) -> None:
         """Await `step` and exit `scope`, which was entered before; shield it if the surroundings are cancelled."""
-        if anyio.current_effective_deadline() == -math.inf:
+        if is_ending():
             if self._limit is None:
                 self._limit = anyio.current_time() + self._lifespan.grace
             scope.deadline = self._limit
@@ -264,7 +263,7 @@ class Lifespan:
         unwinding = Unwinding(self, exc if exc is not None and is_cancellation(exc) else None)
         background = self._background
         # What comes behind it needs some of the time that a cancelled task has for all.
-        seconds = self.grace / 2 if anyio.current_effective_deadline() == -math.inf else self.grace
+        seconds = self.grace / 2 if is_ending() else self.grace
         await unwinding.run(anyio.CancelScope().__enter__(), partial(background.stop, seconds), "of background tasks")
         while self._held:
             held = self._held.pop()

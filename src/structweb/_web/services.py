@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast, overload
 import anyio
 from anyio.abc import TaskStatus
 
-from structweb._server.firewall import unwrapped
-from structweb._web.background import is_ending, stray
+from structweb._server.firewall import is_ending, unwrapped
+from structweb._web.background import stray
 from structweb._web.failures import fatal_in, reraise
 from structweb._web.signal import FrozenList
 

@@ -9,11 +9,12 @@ from typing import Any, Final, TypedDict, TypeVar, TypeVarTuple, Unpack, overloa
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
+from structweb._server.firewall import FATAL
 from structweb._web.app import Application
 from structweb._web.failures import reraise
 from structweb._web.keys import AppKey
 from structweb._web.request import Request
-from structweb.jobs.job import FATAL, Job
+from structweb.jobs.job import Job
 from structweb.jobs.scheduler import ExceptionHandler, Scheduler
 from structweb.jobs.work import Work
 

@@ -6,21 +6,18 @@ from collections.abc import Generator
 from contextvars import Context
 from enum import Enum
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import anyio
 
-from structweb._server.firewall import unwrapped
-from structweb._web.failures import reraise
+from structweb._server.firewall import is_ending, unwrapped
+from structweb._web.failures import fatal_in, reraise
 from structweb.jobs.work import Work
 
 if TYPE_CHECKING:
     from structweb.jobs.scheduler import Scheduler
 
 T_co = TypeVar("T_co", covariant=True)
-
-#: What ends the program, whoever raises it.
-FATAL: Final = (KeyboardInterrupt, SystemExit)
 
 
 class JobCancelled(Exception):
@@ -299,9 +296,7 @@ class Job(Generic[T_co]):
             raise
         except BaseException as exc:  # noqa: BLE001 - told to whoever waits, or to the exception handler
             self._fail(exc)
-            cut = (
-                self._cancelled and self._phase is Phase.ACTIVE and anyio.current_effective_deadline() == float("-inf")
-            )
+            cut = self._cancelled and self._phase is Phase.ACTIVE and is_ending()
         self._phase = Phase.CLOSED
         self._owner._ended(self, cut=cut)
         self._report_unheard()
@@ -324,10 +319,10 @@ class Job(Generic[T_co]):
         if error is exc and self._traceback is not None:
             self._traceback = self._traceback.tb_next
         error.__traceback__ = self._traceback
-        fatal = found.split(FATAL)[0] if isinstance(found, BaseExceptionGroup) else found
-        if fatal is not None and isinstance(unwrapped(fatal), FATAL):
+        fatal = fatal_in(found)
+        if fatal is not None:
             self._heard = True  # it comes out of the scheduler's block
-            self._owner._end_program(unwrapped(fatal))
+            self._owner._end_program(fatal)
 
     def _report_unheard(self) -> None:
         """Tell the exception handler of an error, unless somebody waits for it or was told."""

@@ -12,8 +12,9 @@ from typing import Any, Final, Self, TypeAlias, TypeVar, TypeVarTuple, overload
 import anyio
 from anyio.lowlevel import EventLoopToken, current_token
 
+from structweb._server.firewall import FATAL
 from structweb._web.failures import reraise
-from structweb.jobs.job import FATAL, Job
+from structweb.jobs.job import Job
 from structweb.jobs.queue import Queue
 from structweb.jobs.work import Work
 
