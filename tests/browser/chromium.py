@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+from anyio.abc import ByteReceiveStream
 
 from structweb.testing import ClientWebSocket, connect_websocket
 
@@ -90,16 +92,34 @@ async def browsing() -> AsyncIterator[Page]:
     """Start a browser with a profile of its own; yield its page, which has to open something."""
     program = find()
     assert program is not None
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        command = [program, *OPTIONS, f"--user-data-dir={folder}", "about:blank"]
-        process = await anyio.open_process(command, stdin=None, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        async with process:
-            try:
-                address = await _devtools(Path(folder))
-                async with await connect_websocket(address, max_msg_size=0) as devtools:
-                    yield Page(devtools)
-            finally:
-                process.kill()
+    with tempfile.TemporaryDirectory() as folder:
+        async with _running([program, *OPTIONS, f"--user-data-dir={folder}", "about:blank"]):
+            address = await _devtools(Path(folder))
+            async with await connect_websocket(address, max_msg_size=0) as devtools:
+                yield Page(devtools)
+
+
+@asynccontextmanager
+async def _running(command: list[str]) -> AsyncIterator[None]:
+    """Run a program, and at the end kill it with all its children; wait until the last of them is gone.
+
+    Killing the browser alone lets its children write into the profile while that is being removed.
+    """
+    process = await anyio.open_process(command, stdin=None, stderr=subprocess.STDOUT, start_new_session=True)
+    assert process.stdout is not None
+    async with process, anyio.create_task_group() as group:
+        group.start_soon(_drain, process.stdout)
+        try:
+            yield
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+async def _drain(output: ByteReceiveStream) -> None:
+    """Read until the last of those who write to it has ended."""
+    with anyio.CancelScope(shield=True), anyio.fail_after(3 * PATIENCE):
+        async for _ in output:
+            pass
 
 
 async def _devtools(folder: Path) -> str:
