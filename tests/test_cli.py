@@ -261,6 +261,8 @@ def test_a_timeout_of_the_shutdown(folder: Path):
         (["-P", "http", "mine:make"], "argument -P/--port: expected a port from 0 to 65535, got 'http'"),
         (["-P", "65536", "mine:make"], "argument -P/--port: expected a port from 0 to 65535, got '65536'"),
         (["--shutdown-timeout", "soon", "mine:make"], "expected seconds, 0 or more, got 'soon'"),
+        (["--drain-delay", "-1", "mine:make"], "expected seconds, 0 or more, got '-1'"),
+        (["--drain-delay", "inf", "mine:make"], "expected a finite number of seconds, got 'inf'"),
         (
             ["--proxy-protocol", "10.0.0.1/8", "mine:make"],
             "expected networks and 'unix', or 'any': 10.0.0.1/8 has host",

@@ -84,7 +84,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--drain-delay",
         metavar="S",
-        type=_seconds,
+        type=_finite_seconds,
         default=0.0,
         help="seconds to go on serving after the signal, while probes for readiness see 503",
     )
@@ -205,6 +205,13 @@ def _proxies(text: str) -> ProxyProtocol:
     except ValueError as exc:
         raise argparse.ArgumentTypeError(f"expected networks and 'unix', or 'any': {exc}") from exc
     return text.split(",")
+
+
+def _finite_seconds(text: str) -> float:
+    seconds = _seconds(text)
+    if seconds == math.inf:
+        raise argparse.ArgumentTypeError(f"expected a finite number of seconds, got {text!r}")
+    return seconds
 
 
 def _seconds(text: str) -> float:

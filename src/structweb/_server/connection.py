@@ -38,7 +38,7 @@ T = TypeVar("T")
 # Pipelined requests served in a row before other tasks get their turn.
 _FAIR_SHARE: Final = 16
 
-# Looking a member up in its enum takes 0.09 us on CPython 3.11, several times a request.
+# Looking a member up in its enum takes 0.1 us on CPython 3.11, several times a request.
 _IDLE: Final = Phase.IDLE
 _HANDLER: Final = Phase.HANDLER
 _FINISHED: Final = Stage.FINISHED

@@ -41,7 +41,7 @@ _NO_FIELDS: Final = HeaderBlock(())
 #: What client-side departure before any response reads in the access log, as in nginx.
 CLIENT_CLOSED_REQUEST: Final = 499
 
-# Looking a member up in its enum takes 0.09 us on CPython 3.11, several times a request.
+# Looking a member up in its enum takes 0.1 us on CPython 3.11, several times a request.
 _OPEN: Final = Stage.OPEN
 _STARTED: Final = Stage.STARTED
 _FINISHED: Final = Stage.FINISHED

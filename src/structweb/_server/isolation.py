@@ -10,7 +10,7 @@ from structweb._wire.limits import Phase
 if TYPE_CHECKING:
     from structweb._server.connection import Connection
 
-_BODY: Final = Phase.BODY  # looking it up takes 0.14 us on CPython 3.11
+_BODY: Final = Phase.BODY  # looking it up takes 0.1 us on CPython 3.11
 
 
 @coroutine

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _FAIR_SHARE: Final = 32
 _POLICY: Final = 1008
 
-# Looking a member up in its enum takes 0.14 us on CPython 3.11, several times a message.
+# Looking a member up in its enum takes 0.1 us on CPython 3.11, several times a message.
 _OPEN: Final = WebSocketState.OPEN
 _NOBODY: Final = Reader.NOBODY
 _RECEIVER: Final = Reader.RECEIVER

@@ -28,7 +28,7 @@ class Stage(Enum):
     FINISHED = "finished"
 
 
-# Looking a member up in its enum takes 0.09 us on CPython 3.11, several times a write.
+# Looking a member up in its enum takes 0.1 us on CPython 3.11, several times a write.
 _STARTED: Final = Stage.STARTED
 _NONE: Final = Framing.NONE
 _LENGTH: Final = Framing.LENGTH

@@ -60,7 +60,7 @@ class Stage(Enum):
     SENT = "eof"
 
 
-# Looking a member up in its enum takes 0.09 us on CPython 3.11, each time.
+# Looking a member up in its enum takes 0.1 us on CPython 3.11, each time.
 _STARTED: Final = Stage.STARTED
 
 

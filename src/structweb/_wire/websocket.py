@@ -53,7 +53,7 @@ _NAMES: Final[dict[type[WsprotoEvent], str]] = {
     WsprotoPong: "a pong",
     CloseConnection: "a close frame",
 }
-# Looking a member up in its enum takes 0.14 us on CPython 3.11, several times a message.
+# Looking a member up in its enum takes 0.1 us on CPython 3.11, several times a message.
 _OPEN: Final = ConnectionState.OPEN
 _LIVE: Final = (_OPEN, ConnectionState.LOCAL_CLOSING)
 

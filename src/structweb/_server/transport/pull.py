@@ -35,7 +35,7 @@ class Reader(Enum):
     WATCHER = "watcher"
 
 
-# Looking a member up in its enum takes 0.14 us on CPython 3.11.
+# Looking a member up in its enum takes 0.1 us on CPython 3.11.
 _OPEN: Final = Inbound.OPEN
 _NOBODY: Final = Reader.NOBODY
 _RECEIVER: Final = Reader.RECEIVER

@@ -13,7 +13,7 @@ from structweb._server.transport.base import NOTHING_KNOWN, Inbound, Transport, 
 from structweb._server.transport.pull import RECEIVE_MOST
 from structweb._server.transport.tls import TlsCodec, handshake
 
-# Looking a member up in its enum takes 0.14 us on CPython 3.11.
+# Looking a member up in its enum takes 0.1 us on CPython 3.11.
 _OPEN: Final = Inbound.OPEN
 
 

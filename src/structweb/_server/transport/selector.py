@@ -15,7 +15,7 @@ from structweb._server.transport.sockets import HAS_SENDMSG, close_socket
 # The loops' own transports let the writer go on when a quarter of the limit is left.
 _LOW = 4
 
-# Looking a member up in its enum takes 0.09 us on CPython 3.11, several times a write.
+# Looking a member up in its enum takes 0.1 us on CPython 3.11, several times a write.
 _BROKEN: Final = Inbound.BROKEN
 _CLOSED: Final = Inbound.CLOSED
 _ENDED: Final = Inbound.ENDED

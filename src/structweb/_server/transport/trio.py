@@ -22,7 +22,7 @@ from structweb._server.transport.tls import TlsCodec, handshake
 in_trio_run = trio.lowlevel.in_trio_run
 wait_readable = trio.lowlevel.wait_readable
 
-# Looking a member up in its enum takes 0.09 us on CPython 3.11, several times a write.
+# Looking a member up in its enum takes 0.1 us on CPython 3.11, several times a write.
 _BROKEN: Final = Inbound.BROKEN
 _CLOSED: Final = Inbound.CLOSED
 _ENDED: Final = Inbound.ENDED
