@@ -19,6 +19,8 @@ LANELESS = (
     "tests/server",
     *(f"tests/system/test_{name}.py" for name in ("smuggling", "patience", "conversations")),
 )
+# Whole files to each worker: a module's tests share its event loops.
+IN_PARALLEL = ("-n", "auto", "--maxprocesses=4", "--dist=loadfile")
 PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 
 # pyenv's own `python3.12` refuses to run unless it was chosen by hand: look behind it.
@@ -56,9 +58,9 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the whole suite on asyncio, asyncio with uvloop and trio; what the express lane could change also without it."""
     session.install(".[all]", *group("tests"))
-    session.run("python", "-W", "error", "-m", "pytest", *session.posargs)
+    session.run("python", "-W", "error", "-m", "pytest", *(session.posargs or IN_PARALLEL))
     if not session.posargs:
-        session.run("python", "-W", "error", "-m", "pytest", *LANELESS, "--express=off")
+        session.run("python", "-W", "error", "-m", "pytest", *LANELESS, "--express=off", *IN_PARALLEL)
 
 
 @nox.session(python=PYTHONS[0])
@@ -69,7 +71,7 @@ def tests_min(session: nox.Session) -> None:
         "".join(f"{line.split(';')[0].replace('>=', '==')}\n" for line in PROJECT["project"]["dependencies"])
     )
     session.install(".", *group("tests"), "--constraint", str(oldest))
-    session.run("python", "-W", "error", "-m", "pytest", *session.posargs)
+    session.run("python", "-W", "error", "-m", "pytest", *IN_PARALLEL, *session.posargs)
 
 
 @nox.session
@@ -86,8 +88,9 @@ def coverage(session: nox.Session) -> None:
     """Run what `tests` runs on the oldest Python, and measure its branch coverage."""
     session.install(".[all]", *group("tests"), *group("coverage"))
     session.run("coverage", "erase")
-    session.run("python", "-W", "error", "-m", "coverage", "run", "-m", "pytest", "-q")
-    session.run("python", "-W", "error", "-m", "coverage", "run", "-m", "pytest", "-q", *LANELESS, "--express=off")
+    session.run("python", "-W", "error", "-m", "coverage", "run", "-m", "pytest", "-q", *IN_PARALLEL)
+    lane_off = (*LANELESS, "--express=off", *IN_PARALLEL)
+    session.run("python", "-W", "error", "-m", "coverage", "run", "-m", "pytest", "-q", *lane_off)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
 
