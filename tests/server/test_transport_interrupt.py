@@ -112,3 +112,45 @@ async def test_it_does_not_disturb_who_drains(link: Link) -> None:
         while taken < len(data):
             taken += len(await link.peer.receive())
         await drained.wait()
+
+
+async def expect(link: Link) -> bytes:
+    """Receive, without a coroutine of the transport where it has a way."""
+    coming = link.transport.expect()
+    if coming is None:
+        return await link.transport.receive()
+    try:
+        await coming
+    except BaseException:
+        link.transport.expected(take=False)
+        raise
+    return link.transport.expected() or await link.transport.receive()
+
+
+async def test_expecting_is_receiving(link: Link) -> None:
+    outcomes: list[object] = []
+
+    async def wait() -> None:
+        try:
+            outcomes.append(await expect(link))
+        except InterruptedError:
+            outcomes.append("interrupted")
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as group:
+            group.start_soon(wait)
+            await turns()
+            link.transport.interrupt()
+        async with anyio.create_task_group() as group:
+            group.start_soon(wait)
+            await turns()
+            group.cancel_scope.cancel()
+        async with anyio.create_task_group() as group:
+            group.start_soon(wait)
+            await turns()
+            await link.peer.send(b"waited for")
+        await link.peer.send(b"here")
+        outcomes.append(await expect(link))
+        await link.peer.half_close()
+        outcomes.append(await expect(link))
+    assert outcomes == ["interrupted", b"waited for", b"here", b""]

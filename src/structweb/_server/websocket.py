@@ -7,7 +7,7 @@ errand sees the close handshake through, under a deadline, so that `close` may b
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from structweb._server.connection import Connection
     from structweb._server.exchange import Exchange
     from structweb._wire.reply import Fields
+
+T = TypeVar("T")
 
 # Messages received and sent in a row before other tasks get their turn.
 _FAIR_SHARE: Final = 32
@@ -86,8 +88,10 @@ class WebSocketSession(ClosingHandshake):
 
     # -- receiving -------------------------------------------------------------------------------------------------
 
-    async def receive(self) -> Incoming | None:  # noqa: C901, PLR0912 - the hot path
-        """Return what comes next, or None once there is nothing more to come: `state` and `close_code` say why.
+    async def receive(self, shape: Callable[[Incoming | None], T]) -> T:  # noqa: C901, PLR0912, PLR0915 - the hot path
+        """Return what `shape` makes of what comes next: of None once there is nothing more to come.
+
+        Then `state` and `close_code` say why.
 
         Raises RuntimeError while another task receives.  Cancelling it loses no message.
         """
@@ -97,7 +101,7 @@ class WebSocketSession(ClosingHandshake):
         here = not connection.away  # else it is a task of the handler that receives
         self.receiving = self.receives = True
         self._turns += 1
-        inbox, wire = self.inbox, self.wire
+        inbox, wire, transport, heart = self.inbox, self.wire, self._transport, self._heart
         try:
             if self._turns > _FAIR_SHARE:
                 await self._give_way()
@@ -106,34 +110,45 @@ class WebSocketSession(ClosingHandshake):
             # Inbox, wire, transport: in one frame, since each coroutine on the way of a message is half a microsecond.
             while True:
                 if inbox.messages:
-                    return inbox.take()
+                    return shape(inbox.take())
                 event = None if wire.drained else wire.next_event()
                 if event is not None:
                     kind = event.__class__
                     if (kind is Text or kind is Binary) and self.state is _OPEN:
-                        return event
+                        return shape(event)
                     if (left := self._see_to(event)) is not None:
-                        return left
+                        return shape(left)
                     self._turns += 1
                     if self._turns > _FAIR_SHARE:
                         await self._give_way()
                 elif self.state is not _OPEN:
                     self.told = True
-                    return None
+                    return shape(None)
                 elif self.reader is not _NOBODY:
                     await self._await_news()
                 else:
                     self.reader = _RECEIVER
                     try:
-                        data = await self._transport.receive()
+                        data = b""
+                        if (coming := transport.expect()) is not None:
+                            try:
+                                await coming
+                            except BaseException:
+                                transport.expected(take=False)
+                                raise
+                            data = transport.expected()
+                        if data:
+                            wire.feed(data)
+                            if heart is not None:
+                                heart.heard = True
+                        else:
+                            self._take(await transport.receive())
                     except (ConnectionError, InterruptedError) as exc:
                         self._not_read(exc)
-                        continue
                     finally:
                         self.reader = _NOBODY
-                    self._take(data)
         except WebSocketError as exc:
-            return self._break_off(exc)
+            return shape(self._break_off(exc))
         finally:
             self.receiving = False
             if here:

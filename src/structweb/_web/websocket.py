@@ -1,7 +1,7 @@
 """The response that is a WebSocket."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -17,7 +17,15 @@ from structweb._web.headers import CONTENT_LENGTH, TRANSFER_ENCODING
 from structweb._web.request import JSONDecoder
 from structweb._web.response import JSONEncoder
 from structweb._web.streaming import Stage, StreamResponse
-from structweb._web.websocket_messages import WebSocketReady, WSCloseCode, WSMessage, WSMsgType, expected, unexpected
+from structweb._web.websocket_messages import (
+    LAST,
+    WebSocketReady,
+    WSCloseCode,
+    WSMessage,
+    WSMsgType,
+    expected,
+    unexpected,
+)
 from structweb._wire.websocket import WebSocketWire
 from structweb._wire.websocket_events import Binary, Close, Ping, Text
 from structweb._wire.websocket_handshake import Accepted, HandshakeError, accept_handshake
@@ -31,7 +39,6 @@ if TYPE_CHECKING:
 _PATIENCE: Final = 5
 _CLOSED: Final = WSMessage(WSMsgType.CLOSED, None, None)
 _CLOSING: Final = WSMessage(WSMsgType.CLOSING, None, None)
-_LAST: Final = frozenset((WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED))
 _make: Final = tuple.__new__  # a third of what a call of the class costs
 _TEXT: Final = WSMsgType.TEXT
 _BINARY: Final = WSMsgType.BINARY
@@ -217,16 +224,15 @@ class WebSocketResponse(StreamResponse):
         seconds = timeout or self._receive_timeout
         if seconds:
             with anyio.fail_after(seconds):
-                event = await session.receive()
-        else:
-            event = await session.receive()
-        if event.__class__ is Text:
-            return _make(WSMessage, (_TEXT, event.data, ""))
+                return await session.receive(self._message)
+        return await session.receive(self._message)
+
+    def _message(self, event: Incoming | None) -> WSMessage:
         if event.__class__ is Binary:
             return _make(WSMessage, (_BINARY, event.data, ""))
-        return self._message(event, session)
-
-    def _message(self, event: Incoming | None, session: WebSocketSession) -> WSMessage:
+        if event.__class__ is Text:
+            return _make(WSMessage, (_TEXT, event.data, ""))
+        session = self._open()
         match event:
             case Close(_, reason):
                 return WSMessage(WSMsgType.CLOSE, session.close_code, reason)
@@ -269,18 +275,21 @@ class WebSocketResponse(StreamResponse):
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> WSMessage:
+    def __anext__(self) -> Coroutine[Any, Any, WSMessage]:  # Any: what a backend's traps are is its own affair
         session = self._session
         if session is None or not self._plain or session.state is not _OPEN:
-            message = await self.receive()
-        else:  # as `receive` has it, a call less
-            event = await session.receive()
-            if event.__class__ is Binary:
-                return _make(WSMessage, (_BINARY, event.data, ""))
-            if event.__class__ is Text:
-                return _make(WSMessage, (_TEXT, event.data, ""))
-            message = self._message(event, session)
-        if message.type in _LAST:
+            return self._receive_next()
+        return session.receive(self._next)  # as `receive` has it, a coroutine less
+
+    def _next(self, event: Incoming | None) -> WSMessage:
+        message = self._message(event)
+        if message[0] in LAST:
+            raise StopAsyncIteration
+        return message
+
+    async def _receive_next(self) -> WSMessage:
+        message = await self.receive()
+        if message.type in LAST:
             raise StopAsyncIteration
         return message
 
@@ -325,23 +334,13 @@ class WebSocketResponse(StreamResponse):
         if not await session.send(self._wire.binary, data, compress=compress):
             self._dropped += 1
 
-    async def send_json(
-        self,
-        data: Any,  # Any: JSON has values of many types
-        compress: int | None = None,
-        *,
-        dumps: JSONEncoder = json.dumps,
-    ) -> None:
+    # Any: JSON has values of many types
+    async def send_json(self, data: Any, compress: int | None = None, *, dumps: JSONEncoder = json.dumps) -> None:
         """Send `data` as JSON in a text message, as `send_str`."""
         await self.send_str(dumps(data), compress)
 
-    async def send_json_bytes(
-        self,
-        data: Any,  # Any: JSON has values of many types
-        compress: int | None = None,
-        *,
-        dumps: Callable[[Any], bytes],  # Any: as for data
-    ) -> None:
+    # Any: as for `send_json`
+    async def send_json_bytes(self, data: Any, compress: int | None = None, *, dumps: Callable[[Any], bytes]) -> None:
         """Send `data` as JSON in a binary message, for encoders that make bytes."""
         await self.send_bytes(dumps(data), compress)
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from structweb._wire.websocket_events import WebSocketError
 
@@ -90,6 +90,10 @@ def unexpected(message: WSMessage, expected: WSMsgType) -> WSMessageTypeError:
     return WSMessageTypeError(
         f"expected a message of type {expected!r}, got {message.type!r} with {message.data!r:.100}"
     )
+
+
+#: Behind one of these comes nothing more.
+LAST: Final = frozenset((WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED))
 
 
 def expected(message: WSMessage, expected: WSMsgType) -> Any:  # Any: what the type has for data

@@ -63,10 +63,16 @@ class Lane:
             body = start + 6
         else:
             body = start + 2
-        if not 0 <= size < 126:
+        if 0 <= size < 126:
+            end = body + size
+        elif size == 126 and held >= body + 2:
+            size = data[start + 2] << 8 | data[start + 3]
+            body += 2
+            end = body + size if size > 125 else -1
+        else:
             body, size = self._measure(data, start)
-        end = body + size
-        if end > held or not 0 <= size <= self._limit:
+            end = body + size
+        if not body <= end <= held or size > self._limit:
             return None
         payload = mask(data[body:end], data[body - 4 : body]) if self._masked else bytes(data[body:end])
         event: Text | Binary

@@ -271,6 +271,7 @@ class AsyncioTlsTransport(TlsLayer, AsyncioTransport):
 
     # What comes from the socket is to be decrypted.
     receive_nowait = Transport.receive_nowait
+    expect = Transport.expect
     # And what goes there encrypted.
     writelines = Transport.writelines
 

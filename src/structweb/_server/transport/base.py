@@ -3,7 +3,7 @@
 import os
 import ssl
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from enum import Enum
 from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeVarTuple, Unpack
@@ -78,6 +78,18 @@ class Transport(ABC):
         A peer that sends faster than it is read keeps a reader supplied for ever: the None is where others get their turn.
         """
         return None
+
+    def expect(self) -> Awaitable[None] | None:
+        """Return what to await until bytes, or an end, are there; None if only `receive` can tell.
+
+        It is `receive` without a coroutine, for where each tenth of a microsecond counts.  Whoever awaits it must call
+        `expected` behind it, however the wait ended.
+        """
+        return None
+
+    def expected(self, *, take: bool = True) -> bytes:
+        """Return the bytes that were awaited, b"" if `receive` has to be asked; not `take`: leave them where they are."""
+        return b""
 
     @abstractmethod
     def interrupt(self) -> None:

@@ -140,6 +140,25 @@ class PushTransport(Transport):
         if gone is not None and how is not Inbound.CLOSED:
             gone()
 
+    def expect(self) -> Awaitable[None] | None:
+        """Return what to await for bytes, as the base class has it."""
+        if self._ahead or self._paused or self._inbound is not _OPEN:
+            return None
+        receiver: Waiter = self._loop.create_future()
+        self._receiver = receiver
+        return receiver
+
+    def expected(self, *, take: bool = True) -> bytes:
+        """Return the bytes that were awaited, as the base class has it."""
+        self._receiver = None
+        interrupted, self._interrupted = self._interrupted, False
+        if not take or self._paused or len(self._ahead) > RECEIVE_MOST:
+            return b""
+        if interrupted and not self._ahead:
+            raise InterruptedError("receive() was interrupted")
+        data, self._ahead = self._ahead, b""
+        return data
+
     async def receive(self) -> bytes:
         """Return the next bytes, as the base class has it."""
         while not self._ahead:

@@ -309,5 +309,6 @@ class SelectorTlsTransport(TlsLayer, SelectorTransport):
 
     # What comes from the socket is to be decrypted.
     receive_nowait = Transport.receive_nowait
+    expect = Transport.expect
     # And what goes there encrypted.
     writelines = Transport.writelines
