@@ -13,10 +13,12 @@ import pytest
 from structweb import web
 from structweb.testing import (
     CANCELLATION,
+    DEADLINE,
     DISCONNECT,
     RESET,
     SHUTDOWN,
     Cause,
+    HalfResponseError,
     LeakError,
     Moment,
     Visit,
@@ -267,7 +269,7 @@ def transfers(bank: Bank, way: Callable[[], Awaitable[None]]) -> web.Application
     return app
 
 
-@pytest.mark.parametrize("cause", [DISCONNECT, RESET, SHUTDOWN], ids=lambda cause: cause.name)
+@pytest.mark.parametrize("cause", [DISCONNECT, RESET, SHUTDOWN, DEADLINE], ids=lambda cause: cause.name)
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_it_finds_the_handler_that_loses_money(backend, cause):
     @asynccontextmanager
@@ -282,7 +284,7 @@ def test_it_finds_the_handler_that_loses_money(backend, cause):
 
 
 def test_a_handler_that_is_right_passes():
-    answers = []
+    answers, late = [], []
 
     @asynccontextmanager
     async def scene() -> AsyncIterator[Visit]:
@@ -290,14 +292,17 @@ def test_a_handler_that_is_right_passes():
         visit = Visit(transfers(bank, bank.transfer_safely))
         yield visit
         bank.check()
-        if visit.answer:
+        if b" 504 " in visit.answer:
+            late.append(bank.accounts["there"])
+        elif visit.answer:
             assert visit.answer.endswith(b"done")
             assert bank.accounts["there"] == 10
             answers.append(bytes(visit.answer))
 
     sweep = cancel_everywhere(scene)
-    assert {case.cause for case in sweep.cases} == {"disconnect", "shutdown"}
-    assert [case.where.split(" in ")[1] for case in sweep.cases].count("Bank.transfer_safely") == 12
+    assert {case.cause for case in sweep.cases} == {"disconnect", "deadline", "shutdown"}
+    assert [case.where.split(" in ")[1] for case in sweep.cases].count("Bank.transfer_safely") == 18
+    assert late == [0, 10, 10] * 2  # in time the transfer has not begun, or it is done
     assert len(sweep) > 12  # the sending of the response waits, too
     assert len(answers) >= 4  # at least one run went through for each cause and backend
     assert all(b"200 OK" in answer for answer in answers)
@@ -323,7 +328,7 @@ def test_a_trivial_checkpoint_is_struck_no_later_than_at_the_next_one(backend):
         app.router.add_get("/", handler)
         yield Visit(app)
 
-    for cause in (DISCONNECT, RESET, SHUTDOWN):
+    for cause in (DISCONNECT, RESET, SHUTDOWN, DEADLINE):
         passed.clear()
         cancel_everywhere(scene, causes=[cause], backends=[backend])
         # Case n strikes at checkpoint n, and no step behind checkpoint n + 1 is done.
@@ -354,3 +359,81 @@ def test_settings_of_the_server_count():
 
     sweep = cancel_everywhere(scene, causes=[DISCONNECT])
     assert [case.where.split(" in ")[1] for case in sweep.cases].count("Bank.transfer") == 6
+
+
+def test_a_deadline_of_the_route_is_the_one_that_passes():
+    """Outside of it a middleware sees the TimeoutError, as it will in production, and there it is no case of it."""
+    seen = []
+
+    @web.middleware
+    async def outer(request: web.Request, handler: Callable[..., Awaitable[web.StreamResponse]]) -> web.StreamResponse:
+        await anyio.sleep(1)
+        try:
+            response = await handler(request)
+        except TimeoutError:
+            seen.append(request.deadline)
+            return web.Response(status=503)
+        await anyio.sleep(1)
+        return response
+
+    async def handler(request: web.Request) -> web.Response:
+        await anyio.sleep(1)
+        await anyio.sleep(1)
+        return web.Response()
+
+    @asynccontextmanager
+    async def scene() -> AsyncIterator[Visit]:
+        app = web.Application(middlewares=[outer])
+        app.router.add_get("/", handler, handler_timeout=1000)
+        visit = Visit(app)
+        yield visit
+        answers.append(bytes(visit.answer[9:12]))
+
+    answers: list[bytes] = []
+    sweep = cancel_everywhere(scene, causes=[DEADLINE], backends=["asyncio"])
+    assert len(seen) == 2
+    assert answers == [b"504", b"503", b"503", b"504", *[b"200"] * (len(answers) - 4)]
+    assert len(sweep) == 4  # the sending of the response has no deadline
+
+
+# -- the connection ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("planted", "words"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf", "a response was cut"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhalf", "are no response"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "the next request on the connection was answered"),
+        (b"\x00half", "are no response"),
+    ],
+    ids=["length", "chunked", "a-second-response", "rubbish"],
+)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_half_a_response_in_front_of_another_is_found(backend, planted, words):
+    """A bug in a server, played by the cause: what it has sent of one response is followed by the next one."""
+
+    @asynccontextmanager
+    async def scene() -> AsyncIterator[Visit]:
+        yield Visit(transfers(Bank(), lambda: anyio.sleep(1)))
+
+    def strike(moment: Moment) -> None:
+        assert moment.exchange is not None
+        moment.exchange.transport.write(planted)
+
+    with pytest.raises(HalfResponseError, match=words) as caught:
+        cancel_everywhere(scene, causes=[Cause("a bug", strike)], backends=[backend])
+    assert "a bug at checkpoint 1" in notes(caught)
+
+
+def test_the_question_whether_the_connection_is_usable_is_no_part_of_the_answer():
+    answers = []
+
+    @asynccontextmanager
+    async def scene() -> AsyncIterator[Visit]:
+        visit = Visit(transfers(Bank(), lambda: anyio.sleep(1)), b"GET / HTTP/1.1\r\nHost: test\r\n\r\n" * 2)
+        yield visit
+        answers.append(bytes(visit.answer))
+
+    cancel_everywhere(scene, causes=[Cause("nothing", lambda moment: None)])
+    assert all(answer.count(b"HTTP/1.1 200 OK") == 2 and answer.endswith(b"done") for answer in answers)

@@ -18,6 +18,7 @@ from structweb._server.exchange import Exchange, ExchangeHandler
 from structweb._server.isolation import run_isolated
 from structweb._server.notice import ShutdownNotice
 from structweb._server.patience import Pace
+from structweb._server.reasons import CancelReason
 from structweb._server.report import ConnectionRecord
 from structweb._server.shields import Shields
 from structweb._server.transport.base import Transport
@@ -71,6 +72,7 @@ class Connection:
     __slots__ = (
         "away",
         "body_scope",
+        "cause",
         "config",
         "crew",
         "dated",
@@ -131,7 +133,9 @@ class Connection:
     slow: bool
     #: The phase behind a wait: HANDLER, UPGRADED, or at the end LINGER.
     work: Phase
-    #: Why the connection was cancelled, for logs; "" while it was not.
+    #: Why the connection was cancelled; None while it was not.
+    cause: CancelReason | None
+    #: The same for logs, in more words; "" while it was not.
     reason: str
 
     def __init__(self, server: Owner, scope: anyio.CancelScope, crew: Crew) -> None:
@@ -149,6 +153,7 @@ class Connection:
         self.away = False
         self.websocket = None
         self.gone = False
+        self.cause = None
         self.reason = ""
         self.watching: bool = False
         self.reusable: bool = config.timeouts.keepalive != 0
@@ -330,7 +335,7 @@ class Connection:
         self.lose()
         exchange = self.exchange
         if exchange is not None and exchange.disconnect == "cancel" and exchange.stage is not Stage.FINISHED:
-            self.cancel("client gone")
+            self.cancel(CancelReason.CLIENT_GONE)
 
     # -- what its owner asks for -----------------------------------------------------------------------------------
 
@@ -343,13 +348,15 @@ class Connection:
         if self.websocket is not None:
             self.websocket.go_away()
         elif self.phase in (Phase.IDLE, Phase.HEAD) or (self.phase is Phase.LINGER and not self.transport.unsent()):
-            self.cancel("shutdown")
+            self.cancel(CancelReason.SHUTDOWN)
 
-    def cancel(self, reason: str) -> None:
-        """Cancel whatever the connection does, and end it."""
-        self.reason = self.reason or reason
+    def cancel(self, cause: CancelReason, detail: str = "") -> None:
+        """Cancel whatever the connection does, and end it; the first cause counts, `detail` has more words for logs."""
+        reason = detail or str(cause)
+        if self.cause is None:
+            self.cause, self.reason = cause, reason
         logger.debug("Connection cancelled, %s (%s)", reason, self.describe())
-        self.scope.cancel()
+        self.scope.cancel(reason)
 
     def abort(self) -> None:
         """Close the transport at once; unsent bytes are lost."""

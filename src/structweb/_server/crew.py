@@ -35,6 +35,11 @@ class Crew:
         """Whether it ever had a task: only then there is something to `dismiss`."""
         return self._scopes is not None
 
+    @property
+    def dismissed(self) -> bool:
+        """Whether its tasks were told to end."""
+        return self._ended is not None
+
     def start_soon(
         self, func: Callable[[Unpack[Ts]], Coroutine[Any, Any, object]], *args: *Ts, name: object = None
     ) -> None:

@@ -74,6 +74,7 @@ class Exchange(BodyWriter):
         self.refusal = None
         self.route = None
         self.crew = None
+        self.time_limit = None
         config = connection.config
         self.disconnect = config.disconnect
         self.keep_alive = head.keep_alive and connection.reusable

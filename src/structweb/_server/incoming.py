@@ -8,6 +8,7 @@ import anyio
 
 from structweb._server.body import OVER, Body
 from structweb._server.crew import Crew
+from structweb._server.reasons import CancelReason
 from structweb._server.shields import Shield
 from structweb._wire.events import Head, Refusal
 
@@ -23,7 +24,7 @@ Ts = TypeVarTuple("Ts")
 class Incoming:
     """A request head, the connection that it came over, and what is known of its peer."""
 
-    __slots__ = ("_connection", "crew", "disconnect", "head", "keep_alive", "refusal", "route")
+    __slots__ = ("_connection", "crew", "disconnect", "head", "keep_alive", "refusal", "route", "time_limit")
 
     _connection: "Connection"
     #: The request; `Head("UNKNOWN", "/", HttpVersion10, ...)` when `refusal` is set.
@@ -36,6 +37,8 @@ class Incoming:
     disconnect: str
     #: What the floor above found to handle it, for reports: its `str`; None before.
     route: object
+    #: The scope that ends the handler at its deadline, while it runs and behind it if it had to; None for no deadline.
+    time_limit: anyio.CancelScope | None
     #: False when the connection closes after this response; may be set until the response starts.
     keep_alive: bool
 
@@ -53,6 +56,16 @@ class Incoming:
     def cancel_scope(self) -> anyio.CancelScope:
         """The connection's cancel scope: cancelling it ends the handler and the connection."""
         return self._connection.scope
+
+    @property
+    def cancel_reason(self) -> CancelReason | None:
+        """Why what runs for this exchange was cancelled; None if it was not, or by somebody else than the server."""
+        cause = self._connection.cause
+        if cause is None and self.time_limit is not None and self.time_limit.cancel_called:
+            return CancelReason.DEADLINE
+        if cause is None and self.crew is not None and self.crew.dismissed:
+            return CancelReason.SIBLING_ERROR
+        return cause
 
     @property
     def body(self) -> Body:
@@ -86,7 +99,7 @@ class Incoming:
         if connection.exchange is not self or connection.phase in OVER:
             raise RuntimeError(f"cannot spawn {name!r}: {self.head!r} is over")
         if self.crew is None:
-            on_failure = partial(connection.cancel, "a task of the request failed")
+            on_failure = partial(connection.cancel, CancelReason.SIBLING_ERROR, "a task of the request failed")
             self.crew = Crew(connection.server.tasks, on_failure, owner="a request")
         self.crew.start_soon(func, *args, name=name)
 

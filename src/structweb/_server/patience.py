@@ -3,6 +3,7 @@
 import logging
 from typing import TYPE_CHECKING, Final
 
+from structweb._server.reasons import CancelReason
 from structweb._wire.limits import Phase
 
 if TYPE_CHECKING:
@@ -93,4 +94,4 @@ def _expire(connection: "Connection") -> None:
             logger.debug("Peer stalled, connection aborted (%s)", connection.describe())
             connection.abort()
         case _:
-            connection.cancel(f"{connection.phase.value} timeout")
+            connection.cancel(CancelReason.LIMIT, f"{connection.phase.value} timeout")

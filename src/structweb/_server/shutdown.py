@@ -8,6 +8,7 @@ import anyio
 
 from structweb._server.connection import Connection
 from structweb._server.log import server_logger
+from structweb._server.reasons import CancelReason
 from structweb._server.report import ConnectionRecord, ShutdownReport
 from structweb._server.shields import Shields
 from structweb._wire.limits import Phase
@@ -61,9 +62,9 @@ class Guests:
         """Cancel every connection."""
         now = anyio.current_time()
         for guest in tuple(self.connections):
+            guest.cancel(CancelReason.SHUTDOWN, reason)  # nothing of it runs before this loop has ended
             if guest.phase not in _QUIET and guest not in self.struck:
                 self.struck[guest] = guest.record(now)
-            guest.cancel(reason)
 
     def abort(self, *, spare: "set[Connection] | None" = None) -> None:
         """Break connections, so that nothing waits for a peer any more, shielded or not; all but those to `spare`."""

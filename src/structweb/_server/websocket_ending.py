@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from structweb._server.reasons import CancelReason
+
 if TYPE_CHECKING:
     from structweb._server.websocket import WebSocketSession
 
@@ -21,7 +23,7 @@ async def part(session: "WebSocketSession") -> None:
             pass  # then it is closed
         session.parted.set()
     if _should_cancel(session):
-        session.connection.cancel("client gone")
+        session.connection.cancel(CancelReason.CLIENT_GONE)
 
 
 def _should_cancel(session: "WebSocketSession") -> bool:

@@ -1,17 +1,21 @@
 """The time that a handler has: what its route gives it, and what the client waits."""
 
+import logging
 import re
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from structweb._server.reasons import CancelReason
 from structweb._web.errors import HTTPBadRequest
 from structweb._web.routes import Handler
 
 if TYPE_CHECKING:
     from structweb._web.request import Request
     from structweb._web.streaming import StreamResponse
+
+logger: Final = logging.getLogger("structweb.server")
 
 # Ten digits are three centuries.
 _SECONDS: Final = re.compile(r"[0-9]{1,10}(\.[0-9]{1,10})?")
@@ -30,9 +34,17 @@ def timed(handler: Handler, seconds: float | None, header: str | None) -> Handle
             limit = asked if limit is None or (asked is not None and asked < limit) else limit
         if limit is None:
             return await handler(request)
+        exchange = request._exchange
         with anyio.fail_after(limit) as scope:
             request._deadline = scope.deadline
-            return await handler(request)
+            exchange.time_limit = scope
+            try:
+                return await handler(request)
+            finally:
+                if scope.cancel_called:
+                    logger.debug("Handler cancelled, %s (%r)", CancelReason.DEADLINE.value, exchange.head)
+                else:
+                    exchange.time_limit = None  # behind the handler there is none any more
 
     return update_wrapper(call, handler)
 

@@ -28,6 +28,7 @@ from structweb._server.access_log import AbstractAccessLogger
 from structweb._server.crew import Crew
 from structweb._server.exchange import Exchange
 from structweb._server.firewall import unwrapped
+from structweb._server.reasons import CancelReason
 from structweb._server.writing import Stage
 from structweb._web.app import Application
 from structweb._web.composing import bound_route, compose_lineage, compose_unmatched
@@ -165,6 +166,9 @@ class AnsweringHandler(ABC, Generic[R]):
 
     async def _dismiss(self, crew: Crew, exchange: Exchange) -> None:
         """End the tasks of a request that failed without their doing."""
+        if crew.needed:
+            why = exchange.cancel_reason or CancelReason.SIBLING_ERROR
+            self._logger.debug("Tasks cancelled, %s (%r)", why.value, exchange.head)
         failure = await dismissed(crew)
         if failure is not None:
             self._logger.error("Tasks of %r failed as well", exchange.head, exc_info=unwrapped(failure))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVarTuple
 import anyio
 
 from structweb._server.notice import ShutdownNotice
+from structweb._server.reasons import CancelReason
 from structweb._server.shields import DEADLINE, Shield
 
 if TYPE_CHECKING:
@@ -34,6 +35,16 @@ class RequestLifetime:
         is for telling others, as in ``timeout=request.deadline - anyio.current_time()``.
         """
         return self._deadline
+
+    @property
+    def cancel_reason(self) -> CancelReason | None:
+        """Why the handler was cancelled, for its clean-up to ask, and for the tasks that it has spawned.
+
+        None while it was not, and where it was somebody else than the server: a task group of its own, or who cancels
+        `cancel_scope`.  Inside a shield it tells what waits outside.  Where one follows the other (the client leaves
+        a handler whose deadline has passed), what ends the connection counts.
+        """
+        return self._exchange.cancel_reason
 
     @property
     def shutting_down(self) -> ShutdownNotice:

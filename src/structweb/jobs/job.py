@@ -1,12 +1,13 @@
 """One piece of background work: waited for, closed, and asked how it stands."""
 
+import logging
 import sys
 import traceback
 from collections.abc import Generator
 from contextvars import Context
 from enum import Enum
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 import anyio
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from structweb.jobs.scheduler import Scheduler
 
 T_co = TypeVar("T_co", covariant=True)
+
+logger: Final = logging.getLogger("structweb.jobs")
 
 
 class JobCancelled(Exception):
@@ -272,6 +275,7 @@ class Job(Generic[T_co]):
         elif self._phase is Phase.ACTIVE:
             self._phase = Phase.CLOSING
             self._reason = reason
+            logger.debug("%r cancelled, %s", self, reason)
             if self._handle is not None:
                 self._handle.cancel()
 

@@ -1,8 +1,10 @@
 """Tools for tests: peers in memory, virtual time, a fixed order of events, cancellation everywhere, no leaks."""
 
 from structweb.testing.clock import VirtualTimeLoop, virtual_backend
+from structweb.testing.conversation import HalfResponseError
 from structweb.testing.everywhere import (
     CANCELLATION,
+    DEADLINE,
     DISCONNECT,
     RESET,
     SHUTDOWN,
@@ -27,6 +29,7 @@ from structweb.testing.websocket_opening import (
 
 __all__ = [
     "CANCELLATION",
+    "DEADLINE",
     "DISCONNECT",
     "RESET",
     "SHUTDOWN",
@@ -34,6 +37,7 @@ __all__ = [
     "Cause",
     "ClientEnd",
     "ClientWebSocket",
+    "HalfResponseError",
     "LeakError",
     "LeakGuard",
     "Moment",

@@ -6,10 +6,11 @@ happened.  Each case runs the scene in an event loop of its own.  Where a case f
 one it was.
 """
 
+import math
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import count
 from typing import Any, Final, NamedTuple
 
@@ -20,9 +21,11 @@ from structweb._server.lifecycle import Engine
 from structweb._web.app import Application
 from structweb._web.handling import WebHandler
 from structweb._web.lifespan import Lifespan
+from structweb._web.request import Request
 from structweb._web.settings import ServerOptions, settings_from
 from structweb._wire.limits import Phase
 from structweb.testing.clock import BACKENDS, virtual_backend
+from structweb.testing.conversation import PROBE, USABLE, check_conversation, probe
 from structweb.testing.leaks import no_leaks
 from structweb.testing.pipes import ClientEnd, memory_pipe
 from structweb.testing.stepping import NEWS, Checkpoints, tasks_stepped
@@ -42,7 +45,7 @@ class Visit:
     request: bytes = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
     #: Settings of the server.
     options: ServerOptions = field(default_factory=ServerOptions)
-    #: All that the client has received.
+    #: All that the client has received from the application.
     answer: bytearray = field(default_factory=bytearray)
 
 
@@ -58,14 +61,23 @@ class Moment:
     exchange: Exchange | None = None
     #: Begins the shutdown of the server, with no time left for requests.
     shut_down: Callable[[], None] | None = None
+    #: Ends the time of the handler of a visit.
+    limit: anyio.CancelScope | None = None
+
+    def arrived(self) -> bool:
+        """Tell whether the news of what was done has come to where the function waits."""
+        return self.scope.cancel_called or (self.limit is not None and self.limit.cancel_called)
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """A way to be cancelled: `strike` brings it about, without awaiting anything."""
+    """A way to be cancelled: `strike` brings it about, without awaiting anything.
+
+    It returns False where it cannot: then this is no case of it.
+    """
 
     name: str
-    strike: Callable[[Moment], None]
+    strike: Callable[[Moment], object]
 
 
 def _cancel(moment: Moment) -> None:
@@ -87,10 +99,22 @@ def _shut_down(moment: Moment) -> None:
         moment.shut_down()
 
 
+def _run_out_of_time(moment: Moment) -> bool:
+    exchange = moment.exchange
+    limit = moment.limit if exchange is None or exchange.time_limit is None else exchange.time_limit
+    if limit is None:
+        return False
+    moment.limit = limit
+    limit.deadline = anyio.current_time()
+    return True
+
+
 #: The surroundings are cancelled (or a deadline passes); for functions.
 CANCELLATION: Final = Cause("cancellation", _cancel)
 #: The client closes its connection; for visits, as those below.
 DISCONNECT: Final = Cause("disconnect", _leave)
+#: The handler's time is up: that of its `handler_timeout` or `deadline_header`, or one around it and its middlewares.
+DEADLINE: Final = Cause("deadline", _run_out_of_time)
 #: The connection breaks, and what was on its way is lost.
 RESET: Final = Cause("reset", _reset)
 #: The server shuts down, and its patience is over.
@@ -142,8 +166,9 @@ def cancel_everywhere(
 
     A checkpoint is where the function, or a task that it has started, waits; for a `Visit`, where its handler does, with
     its middlewares and the sending of its response.  Each of the `causes` has its turn on each of the `backends`: for a
-    function `CANCELLATION`, for a visit `DISCONNECT` and `SHUTDOWN`, unless you say otherwise.  After every case, and in
-    the run that goes through, the scene's own check has to hold, the connection has to end, and nothing may be left
+    function `CANCELLATION`, for a visit `DISCONNECT`, `DEADLINE` and `SHUTDOWN`, unless you say otherwise.  After every
+    case, and in the run that goes through, the scene's own check has to hold, the connection has to have ended or to be
+    usable (the next request on it is answered, and no response is cut in front of another one), and nothing may be left
     (`no_leaks`).  An exception of the function is a failure, too.
 
     Cases run on virtual time; ``virtual=False`` is for what uses worker threads.  `most` ends the sweep after so many
@@ -165,7 +190,8 @@ def _cases(scene: Scene, given: tuple[Cause, ...], backend: str, virtual: bool, 
             if run.counter.where is None:
                 break
             case = Case(backend, run.cause.name, checkpoint, run.counter.where)
-            yield case
+            if run.struck:
+                yield case
             if checkpoint == most:
                 break
             if checkpoint == MANY and most is None:
@@ -184,6 +210,8 @@ class _Run:
         self._index = index
         self._checkpoint = checkpoint
         self._moment: Moment | None = None
+        #: Whether the cause could do what it is there for.
+        self.struck = False
 
     @property
     def cause(self) -> Cause:
@@ -209,7 +237,7 @@ class _Run:
             with tasks_stepped(), anyio.fail_after(PATIENCE):
                 async with self._scene() as subject:
                     if isinstance(subject, Visit):
-                        self.causes = self.causes or (DISCONNECT, SHUTDOWN)
+                        self.causes = self.causes or (DISCONNECT, DEADLINE, SHUTDOWN)
                         await self._visit(subject)
                     else:
                         self.causes = self.causes or (CANCELLATION,)
@@ -219,22 +247,35 @@ class _Run:
 
     def _strike(self) -> None:
         if self._moment is not None:
-            self.cause.strike(self._moment)
+            self.struck = self.cause.strike(self._moment) is not False
 
     def _arrived(self) -> bool:
-        return self._moment is None or self._moment.scope.cancel_called
+        return self._moment is None or self._moment.arrived()
 
     async def _visit(self, visit: Visit) -> None:
         settings = settings_from(visit.options, "Visit()")
-        answer, over, closing = WebHandler(visit.app, settings), anyio.Event(), anyio.Event()
+        answer, begun, closing = _TimedHandler(visit.app, settings), anyio.Event(), anyio.Event()
         client, server = memory_pipe()
+        methods: list[str] = []
+        ends: list[anyio.Event] = []
+        probed = False
 
         async def stepped(exchange: Exchange) -> None:
-            self._moment = Moment(exchange.cancel_scope, client, exchange, closing.set)
+            nonlocal probed
+            methods.append(exchange.head.method)
+            if exchange.head.target == PROBE:
+                probed = True
+                await exchange.respond(200, "OK", (), USABLE)
+                return
+            self._moment = moment = Moment(exchange.cancel_scope, client, exchange, closing.set)
+            token = _moment.set(moment)
+            ends.append(end := anyio.Event())
+            begun.set()
             try:
-                await self.counter.run(partial(answer, exchange))
+                await self.counter.run(lambda: answer(exchange))
             finally:
-                over.set()
+                _moment.reset(token)
+                end.set()
 
         async with (
             Lifespan(visit.app),
@@ -245,10 +286,41 @@ class _Run:
             async with anyio.create_task_group() as conversation:
                 conversation.start_soon(engine.serve_stream, server)
                 conversation.start_soon(_converse, client, visit)
-                await over.wait()
-                await _idle(engine)
+                await begun.wait()
+                for end in ends:  # of pipelined requests, there are more meanwhile
+                    await end.wait()
+                    await _idle(engine)
+                await _ask_again(client, engine)
                 await client.send_eof()  # the server closes, and what is on its way to the client arrives
             closing.set()
+        del visit.answer[check_conversation(methods, bytes(visit.answer), probed=probed) :]
+
+
+_moment: ContextVar[Moment] = ContextVar("structweb.testing.everywhere")
+
+
+class _TimedHandler(WebHandler):
+    """Handles requests as ever, within a time that has no end but the one that a cause makes."""
+
+    async def handle(self, request: Request, exchange: Exchange) -> object:
+        with anyio.fail_after(math.inf) as limit:
+            moment = _moment.get()
+            moment.limit = limit
+            try:
+                return await super().handle(request, exchange)
+            finally:
+                if not limit.cancel_called:
+                    moment.limit = None  # from here on it could do nothing
+        raise AssertionError  # for type checkers: `fail_after` lets nothing go
+
+
+async def _ask_again(client: ClientEnd, engine: Engine) -> None:
+    """Send the next request on the connection, whatever has become of it."""
+    if all(each.websocket is None for each in engine.connections):
+        try:
+            await client.send(probe())
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            pass  # it has ended
 
 
 async def _idle(engine: Engine) -> None:

@@ -6,6 +6,7 @@ from structweb._server.access_log import (
     KeyMethod,
 )
 from structweb._server.config import ServerConfig
+from structweb._server.reasons import CancelReason
 from structweb._web.app import Application
 from structweb._web.content import (
     PayloadAccessError,
@@ -213,6 +214,7 @@ __all__ = [
     "BaseRequest",
     "BaseRunner",
     "BaseSite",
+    "CancelReason",
     "ChainMapProxy",
     "CharsetFieldError",
     "CleanupError",
