@@ -37,6 +37,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "gigabytes: moves gigabytes; runs with -m gigabytes only")
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many cases of cancellation there were: tests record them as "cancellations", in whichever process."""
+    reports = terminalreporter.stats.get("passed", ())
+    counts = [value for report in reports for name, value in report.user_properties if name == "cancellations"]
+    if counts:
+        terminalreporter.write_line(
+            f"cancelled everywhere: {sum(counts)} cases (handler, cause, checkpoint) of {len(counts)} handlers"
+        )
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if "gigabytes" in config.getoption("markexpr"):
         return

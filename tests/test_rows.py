@@ -31,7 +31,7 @@ SCOPE = {
         *(f"W-{number:03}" for number in numbers((17, 125), (185, 188), (197, 201), 203, 204)),
         *(f"X-{number:02}" for number in numbers(28, 42)),
     ],
-    "services and the test helpers": [f"B-{number:02}" for number in numbers((5, 8))],
+    "lifetimes, services and the test helpers": [f"B-{number:02}" for number in numbers((3, 10))],
     "jobs": [
         *(f"S-{number:02}" for number in numbers((28, 36))),
         *(f"J-{number:02}" for number in numbers((1, 22))),
