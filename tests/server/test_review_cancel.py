@@ -7,6 +7,7 @@ from anyio.lowlevel import checkpoint
 
 from structweb._server.config import ServerConfig
 from structweb._server.exchange import Exchange
+from structweb._server.reasons import CancelReason
 from structweb.testing import ClientEnd
 from tests.server.peers import FIELDS, GET, serving
 
@@ -63,7 +64,7 @@ async def test_cancelled_at_any_moment_it_ends(config: ServerConfig) -> None:
                     for _ in range(moment):
                         await checkpoint()
                     for connection in tuple(site.engine.connections):
-                        connection.cancel("test")
+                        connection.cancel(CancelReason.SHUTDOWN)
                 while site.engine.connections:  # noqa: ASYNC110  (the engine sets no event)
                     await anyio.sleep(0.01)
             client.close()

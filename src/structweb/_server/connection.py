@@ -352,7 +352,7 @@ class Connection:
 
     def cancel(self, cause: CancelReason, detail: str = "") -> None:
         """Cancel whatever the connection does, and end it; the first cause counts, `detail` has more words for logs."""
-        reason = detail or str(cause)
+        reason = detail or cause.value
         if self.cause is None:
             self.cause, self.reason = cause, reason
         logger.debug("Connection cancelled, %s (%s)", reason, self.describe())
