@@ -105,6 +105,11 @@ class PipeEnd(ByteStream):
         lane.touch()
         return data
 
+    @property
+    def readable(self) -> bool:
+        """Whether `receive` would return or raise without waiting."""
+        return self._closed or self._inbound.state is not _State.OPEN or bool(self._inbound.data)
+
     async def send(self, item: bytes) -> None:
         """Hand `item` to the other end; waits while the pipe is full.
 

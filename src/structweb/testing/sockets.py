@@ -36,6 +36,19 @@ class SocketStream(ByteStream):
                 raise anyio.EndOfStream
             return data
 
+    @property
+    def readable(self) -> bool:
+        """Whether `receive` would return or raise without waiting."""
+        if self._socket.fileno() < 0:
+            return True
+        try:
+            self._socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:  # a broken connection raises in `receive`
+            return True
+        return True
+
     async def send(self, item: bytes) -> None:
         """Send everything; wait while the peer is slow."""
         self._check_open()
