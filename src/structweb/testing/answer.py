@@ -148,15 +148,12 @@ class ClientResponse:
     @property
     def content_type(self) -> str:
         """The media type, ``application/octet-stream`` if there is none."""
-        return self._media_type()[0] or "application/octet-stream"
+        return parse_media_type(self.headers.get("Content-Type")).value
 
     @property
     def charset(self) -> str | None:
         """The charset of the content type, None if there is none."""
-        return self._media_type()[1].get("charset")
-
-    def _media_type(self) -> tuple[str, dict[str, str]]:
-        return split_media_type(self.headers.get("Content-Type", ""))
+        return parse_media_type(self.headers.get("Content-Type")).parameters.get("charset")
 
     @property
     def content_length(self) -> int | None:

@@ -1,10 +1,16 @@
 """The plugin for pytest: ``pytest_plugins = ["structweb.testing.plugin"]`` in a conftest.py."""
 
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from typing import Any, Protocol
 
+import anyio
 import pytest
 
+from structweb._web.app import Application
+from structweb.testing.client import TestClient
 from structweb.testing.leaks import Census, TaskCensus
+from structweb.testing.ports import unused_port
+from structweb.testing.server import BaseTestServer, RawTestServer, TestServer
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -46,3 +52,103 @@ def no_leaks(request: pytest.FixtureRequest, _process_guard: bool) -> None:
     """
     if _process_guard and "anyio_backend" in request.fixturenames:
         request.getfixturevalue("_loop_guard")
+
+
+# -- servers and clients ---------------------------------------------------------------------------------------------
+
+
+class ServerFactory(Protocol):
+    """What `structweb_server` and `structweb_raw_server` are: given an application, or a handler, a running server."""
+
+    async def __call__(self, served: Any, /, *, server_kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:  # Any: see the fixtures
+        """Return the server, started."""
+
+
+@pytest.fixture
+async def _tended() -> AsyncGenerator[Callable[[BaseTestServer], Awaitable[object]]]:
+    """Start servers in tasks of their own, which end with the test: whatever scopes a test opens, it may close them."""
+    servers: list[BaseTestServer] = []
+    async with anyio.create_task_group() as group:
+
+        async def tend(server: BaseTestServer) -> None:
+            if not server.started:
+                await group.start(server.run)
+                servers.append(server)
+
+        yield tend
+        for server in reversed(servers):
+            await server.close()
+
+
+@pytest.fixture
+def structweb_server(_tended: Callable[[BaseTestServer], Awaitable[object]]) -> ServerFactory:
+    """Serve applications: ``server = await structweb_server(app)``; closed after the test.
+
+    The options are those of `TestServer`; `server_kwargs` go to the runner.
+    """
+
+    async def serve(
+        app: Application, *, server_kwargs: Mapping[str, Any] | None = None, **options: Any  # Any: TestServer's
+    ) -> TestServer:
+        server = TestServer(app, **options, **(server_kwargs or {}))
+        await _tended(server)
+        return server
+
+    return serve
+
+
+@pytest.fixture
+def structweb_raw_server(_tended: Callable[[BaseTestServer], Awaitable[object]]) -> ServerFactory:
+    """Serve handlers without an application: ``server = await structweb_raw_server(handler)``; closed after the test."""
+
+    async def serve(
+        handler: Any, *, server_kwargs: Mapping[str, Any] | None = None, **options: Any  # Any: RawTestServer's
+    ) -> RawTestServer:
+        server = RawTestServer(handler, **options, **(server_kwargs or {}))
+        await _tended(server)
+        return server
+
+    return serve
+
+
+@pytest.fixture
+def structweb_client_cls() -> type[TestClient]:
+    """The class of what `structweb_client` makes: override it for a client of your own."""
+    return TestClient
+
+
+@pytest.fixture
+async def structweb_client(
+    _tended: Callable[[BaseTestServer], Awaitable[object]], structweb_client_cls: type[TestClient]
+) -> AsyncGenerator[Callable[..., Awaitable[TestClient]]]:
+    """Make clients: ``client = await structweb_client(app)``, or of a server; both are closed after the test.
+
+    `server_kwargs` go to `TestServer` (``{"memory": True}``), everything else to `TestClient`.  Raises ValueError for
+    what is neither an application nor a server.
+    """
+    clients: list[TestClient] = []
+
+    async def connect(
+        served: Application | BaseTestServer,
+        *,
+        server_kwargs: Mapping[str, Any] | None = None,  # Any: TestServer's
+        **options: Any,  # Any: TestClient's
+    ) -> TestClient:
+        if isinstance(served, Application):
+            served = TestServer(served, **(server_kwargs or {}))
+        elif not isinstance(served, BaseTestServer):
+            raise ValueError(f"structweb_client() needs a Application or a server of tests, got {served!r}")
+        client = structweb_client_cls(served, **options)
+        await _tended(served)
+        clients.append(client)
+        return client
+
+    yield connect
+    for client in reversed(clients):
+        await client.close()
+
+
+@pytest.fixture
+def structweb_unused_port() -> Callable[[], int]:
+    """Find free ports: ``port = structweb_unused_port()``."""
+    return unused_port

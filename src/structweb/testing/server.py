@@ -94,7 +94,8 @@ class BaseTestServer(ABC):
             raise
         self.scheme = self.scheme or ("http" if ssl is None else "https")
         host = f"[{self.host}]" if ":" in self.host else self.host
-        self._root = URL(f"{self.scheme}://{host}:{self.port}")
+        port = "" if self.memory and self.port == 80 else f":{self.port}"
+        self._root = URL(f"{self.scheme}://{host}{port}")
 
     async def _listen(self, runner: BaseRunner, context: ssl.SSLContext | None) -> None:
         if self.memory:

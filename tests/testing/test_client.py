@@ -1,0 +1,399 @@
+"""TestClient and TestServer: aiohttp's calls, on a port and in memory."""
+
+import io
+from http.cookiejar import CookieJar
+
+import anyio
+import httpx
+import pytest
+
+from structweb import FormData, web
+from structweb.testing import (
+    ClientResponseError,
+    ContentTypeError,
+    RawTestServer,
+    TestClient,
+    TestServer,
+    WebSocketHandshakeError,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+async def echo(request: web.Request) -> web.Response:
+    return web.json_response(
+        {
+            "method": request.method,
+            "query": list(request.query.items()),
+            "headers": dict(request.headers),
+            "cookies": dict(request.cookies),
+            "body": (await request.read()).decode("latin-1"),
+        }
+    )
+
+
+async def form(request: web.Request) -> web.Response:
+    fields = await request.post()
+    said = {name: value.file.read().decode() if isinstance(value, web.FileField) else value for name, value in fields.items()}
+    return web.json_response({"fields": said, "type": request.content_type})
+
+
+async def login(request: web.Request) -> web.Response:
+    response = web.Response(text="hello")
+    response.set_cookie("user", "ann")
+    return response
+
+
+async def moved(request: web.Request) -> web.Response:
+    raise web.HTTPFound("/echo?moved=1")
+
+
+async def stream(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse()
+    await response.prepare(request)
+    for line in (b"one\n", b"two\n", b"three"):
+        await response.write(line)
+    return response
+
+
+async def shout(request: web.Request) -> web.WebSocketResponse:
+    ws = web.WebSocketResponse(protocols=("loud",))
+    await ws.prepare(request)
+    async for message in ws:
+        await ws.send_str(message.data.upper() + request.cookies.get("user", "") + request.query.get("end", ""))
+    return ws
+
+
+def make_app() -> web.Application:
+    app = web.Application()
+    app.router.add_route("*", "/echo", echo)
+    app.router.add_post("/form", form)
+    app.router.add_get("/login", login)
+    app.router.add_get("/moved", moved)
+    app.router.add_get("/stream", stream)
+    app.router.add_get("/shout", shout)
+    return app
+
+
+@pytest.fixture
+async def client():
+    """A client in memory: in virtual time."""
+    async with TestClient(TestServer(make_app(), memory=True)) as client:
+        yield client
+
+
+@pytest.mark.parametrize("method", ["get", "post", "put", "patch", "delete", "options"])
+async def test_each_method_has_its_call(client: TestClient, method: str):
+    response = await getattr(client, method)("/echo")
+    assert response.status == 200
+    assert (await response.json())["method"] == method.upper()
+
+
+async def test_head(client: TestClient):
+    response = await client.head("/echo")
+    assert (response.status, await response.read(), response.ok) == (200, b"", True)
+    assert response.content_length
+
+
+async def test_both_ways_to_call(client: TestClient):
+    response = await client.get("/login")
+    assert await response.text() == "hello"
+    async with client.get("/login") as response:
+        assert (response.status, response.reason, response.method) == (200, "OK", "GET")
+        assert await response.text() == await response.text() == "hello"
+        assert (response.content_type, response.charset, response.version) == ("text/plain", "utf-8", (1, 1))
+        assert response.headers["content-type"] == "text/plain; charset=utf-8"
+        assert response.cookies["user"].value == "ann"
+        assert response.url == client.make_url("/login")
+        assert "200 OK" in repr(response)
+
+
+async def test_query_and_headers(client: TestClient):
+    response = await client.get("/echo?a=1", params={"b": "x y"}, headers={"X-Case": "Kept"})
+    said = await response.json()
+    assert said["query"] == [["a", "1"], ["b", "x y"]]
+    assert said["headers"]["X-Case"] == "Kept"
+
+
+async def test_bodies(client: TestClient):
+    async def pieces():
+        yield b"pie"
+        yield b"ces"
+
+    for data, kind, body in (
+        (b"bytes", "application/octet-stream", "bytes"),
+        ("text", "text/plain; charset=utf-8", "text"),
+        ({"a": "1 2"}, "application/x-www-form-urlencoded", "a=1+2"),
+        (io.BytesIO(b"file"), "application/octet-stream", "file"),
+        (pieces(), "application/octet-stream", "pieces"),
+    ):
+        said = await (await client.post("/echo", data=data)).json()
+        assert (said["headers"]["Content-Type"], said["body"]) == (kind, body)
+    said = await (await client.post("/echo", json={"a": [1]})).json()
+    assert (said["headers"]["Content-Type"], said["body"]) == ("application/json", '{"a": [1]}')
+    with pytest.raises(ValueError, match="both"):
+        await client.post("/echo", json=1, data=b"1")
+
+
+async def test_forms(client: TestClient):
+    files = FormData()
+    files.add_field("name", "ann")
+    files.add_field("file", io.BytesIO(b"data"), filename="a.txt")
+    said = await (await client.post("/form", data=files)).json()
+    assert said == {"fields": {"name": "ann", "file": "data"}, "type": "multipart/form-data"}
+    said = await (await client.post("/form", data={"name": "ann"})).json()
+    assert said == {"fields": {"name": "ann"}, "type": "application/x-www-form-urlencoded"}
+
+
+async def test_chunked_compressed_and_expecting(client: TestClient):
+    said = await (await client.post("/echo", data=b"x", chunked=True)).json()
+    assert (said["headers"]["Transfer-Encoding"], said["body"]) == ("chunked", "x")
+    for compress in ("gzip", "deflate", True):
+        said = await (await client.post("/echo", data=b"packed", compress=compress)).json()
+        assert (said["headers"]["Content-Encoding"], said["body"]) == ("gzip" if compress == "gzip" else "deflate", "packed")
+    said = await (await client.post("/echo", data=b"x", expect100=True)).json()
+    assert said["headers"]["Expect"] == "100-continue"
+
+
+async def test_cookies_are_kept_for_ip_hosts(client: TestClient):
+    await (await client.get("/login")).read()
+    assert (await (await client.get("/echo", cookies={"more": "1"})).json())["cookies"] == {"user": "ann", "more": "1"}
+    assert (await (await client.get("/echo")).json())["cookies"] == {"user": "ann"}
+
+
+async def test_what_goes_with_every_request():
+    jar = CookieJar()
+    options = {"headers": {"X-A": "1"}, "cookies": {"c": "2"}, "auth": ("ann", "pw"), "cookie_jar": jar}
+    async with TestClient(TestServer(make_app(), memory=True), **options) as client:
+        said = await (await client.get("/echo")).json()
+        assert (said["headers"]["X-A"], said["cookies"]) == ("1", {"c": "2"})
+        assert said["headers"]["Authorization"] == "Basic YW5uOnB3"
+    assert [cookie.name for cookie in jar] == ["c"]
+
+
+async def test_redirects(client: TestClient):
+    response = await client.get("/moved")
+    assert (response.status, (await response.json())["query"]) == (200, [["moved", "1"]])
+    assert [past.status for past in response.history] == [302]
+    response = await client.get("/moved", allow_redirects=False)
+    assert (response.status, response.headers["Location"]) == (302, "/echo?moved=1")
+    assert (await client.head("/moved")).status == 302
+
+
+async def test_json_and_errors(client: TestClient):
+    response = await client.get("/login")
+    with pytest.raises(ContentTypeError, match="text/plain"):
+        await response.json()
+    response = await client.get("/nowhere")
+    with pytest.raises(ClientResponseError, match="404") as caught:
+        response.raise_for_status()
+    assert (caught.value.status, caught.value.message) == (404, "Not Found")
+    with pytest.raises(ClientResponseError):
+        await client.get("/nowhere", raise_for_status=True)
+
+
+async def test_streaming(client: TestClient):
+    async with client.get("/stream") as response:
+        assert [line async for line in response.content] == [b"one\n", b"two\n", b"three"]
+        assert response.content.at_eof()
+    async with client.get("/stream") as response:
+        assert await response.content.readexactly(5) == b"one\nt"
+        assert await response.content.read(2) == b"wo"
+        assert b"".join([piece async for piece in response.content.iter_chunked(2)]) == b"\nthree"
+    async with client.get("/stream") as response:
+        assert await response.content.readline() == b"one\n"
+        assert b"".join([piece async for piece in response.content.iter_any()]) == b"two\nthree"
+        with pytest.raises(EOFError):
+            await response.content.readexactly(1)
+
+
+async def test_websockets(client: TestClient):
+    await (await client.get("/login")).read()
+    async with client.ws_connect("/shout", params={"end": "!"}, protocols=["loud"]) as ws:
+        assert ws.protocol == "loud"
+        await ws.send_str("hi ")
+        assert await ws.receive_str() == "HI ann!"
+    ws = await client.ws_connect("/shout", origin="http://there")
+    assert await ws.close()
+    with pytest.raises(WebSocketHandshakeError):
+        await client.ws_connect("/echo")
+
+
+async def test_a_response_that_does_not_begin_in_time():
+    async def late(request: web.Request) -> web.Response:
+        await anyio.sleep(60)
+        return web.Response()
+
+    async with TestClient(RawTestServer(late, memory=True)) as client:
+        with pytest.raises(TimeoutError):
+            await client.get("/", timeout=1)
+        assert (await client.get("/")).status == 200
+        assert client.app is None
+
+
+async def test_leaving_cancels_the_handler():
+    entered, left = anyio.Event(), anyio.Event()
+
+    async def wait(request: web.Request) -> web.Response:
+        entered.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            left.set()
+
+    async def ask(client: TestClient) -> None:
+        with pytest.raises(httpx.ReadError):
+            await client.get("/")
+
+    for reset in (False, True):
+        entered, left = anyio.Event(), anyio.Event()
+        async with TestClient(RawTestServer(wait, memory=True)) as client, anyio.create_task_group() as group:
+            group.start_soon(ask, client)
+            await entered.wait()
+            client.disconnect(reset=reset)
+            await left.wait()
+
+
+async def test_a_half_closed_client_still_gets_its_answer():
+    entered, go = anyio.Event(), anyio.Event()
+
+    async def wait(request: web.BaseRequest) -> web.Response:
+        entered.set()
+        await go.wait()
+        return web.Response(text="late")
+
+    app = web.Application(disconnect="finish")
+    app.router.add_get("/", wait)
+    texts = []
+
+    async def ask(client: TestClient) -> None:
+        texts.append(await (await client.get("/")).text())
+
+    async with TestClient(TestServer(app, memory=True)) as client, anyio.create_task_group() as group:
+        group.start_soon(ask, client)
+        await entered.wait()
+        await client.half_close()
+        go.set()
+    assert texts == ["late"]
+
+
+async def test_a_stalled_client_holds_its_server_back():
+    sent = 0
+    begun = anyio.Event()
+
+    async def flood(request: web.BaseRequest) -> web.StreamResponse:
+        nonlocal sent
+        response = web.StreamResponse()
+        await response.prepare(request)
+        begun.set()
+        for _ in range(40):
+            await response.write(b"x" * 65536)
+            sent += 1
+        return response
+
+    async with TestClient(RawTestServer(flood, memory=True)) as client:
+        response = await client.get("/")
+        client.stall()
+        await anyio.wait_all_tasks_blocked()
+        assert sent < 40
+        client.resume()
+        assert len(await response.read()) == 40 * 65536
+        assert sent == 40
+
+
+async def test_faults_reach_websockets(client: TestClient):
+    ws = await client.ws_connect("/shout")
+    client.stall()
+    await ws.send_str("a")
+    with pytest.raises(TimeoutError):
+        await ws.receive(timeout=1)
+    client.resume()
+    assert await ws.receive_str() == "A"
+    await client.half_close()
+    assert (await ws.receive()).type is not web.WSMsgType.TEXT
+    ws = await client.ws_connect("/shout")
+    client.disconnect()
+    assert ws.closed
+
+
+async def test_misuse():
+    server = TestServer(make_app(), memory=True)
+    with pytest.raises(TypeError, match="TestServer"):
+        TestClient(make_app())
+    client = TestClient(server)
+    for thing in (client, server):
+        with pytest.raises(TypeError, match="async with"), thing:
+            pass
+    with pytest.raises(AssertionError):
+        client.make_url("/")
+    with pytest.raises(ConnectionRefusedError):
+        await server.connect()
+    async with client:
+        with pytest.raises(AssertionError):
+            client.make_url("http://localhost/")
+        await client.start_server()  # does nothing
+        with pytest.raises(httpx.ConnectError):
+            await client.session.get("http://elsewhere/")
+    await client.close()
+    await client.close()
+    assert server.closed
+    assert client.port is None
+
+
+@pytest.mark.real_backends
+async def test_over_loopback():
+    async with TestClient(TestServer(make_app())) as client:
+        assert client.host == "127.0.0.1"
+        assert client.port
+        assert await (await client.get("/login")).text() == "hello"
+        assert (await (await client.get("/echo")).json())["cookies"] == {"user": "ann"}
+        async with client.ws_connect("/shout") as ws:
+            await ws.send_str("hi")
+            assert await ws.receive_str() == "HIann"
+        assert client.server.handler.requests_count == 3
+        assert client.app is client.server.app
+    assert client.server.closed
+
+
+@pytest.mark.real_backends
+async def test_over_loopback_a_client_may_leave():
+    entered, left = anyio.Event(), anyio.Event()
+
+    async def wait(request: web.Request) -> web.Response:
+        entered.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            left.set()
+
+    async def ask(client: TestClient) -> None:
+        with pytest.raises(httpx.ReadError):
+            await client.get("/")
+
+    async with TestClient(RawTestServer(wait)) as client, anyio.create_task_group() as group:
+        group.start_soon(ask, client)
+        await entered.wait()
+        client.disconnect()
+        with anyio.fail_after(5):
+            await left.wait()
+
+
+async def test_a_server_in_a_task_of_its_own():
+    server = TestServer(make_app(), memory=True)
+    async with anyio.create_task_group() as group:
+        assert await group.start(server.run) is server
+        stream = await server.connect()
+        await stream.aclose()
+        await server.close()
+        await server.close()
+    assert server.closed
+
+
+async def test_a_failing_start_up_is_raised():
+    async def fail(app: web.Application) -> None:
+        raise LookupError("no database")
+
+    app = web.Application()
+    app.on_startup.append(fail)
+    with pytest.raises(LookupError, match="no database"):
+        await TestServer(app, memory=True).start_server()

@@ -1,0 +1,83 @@
+"""The plugin's servers and clients, in the suite of a user: thirty tests, on both backends."""
+
+import sys
+from pathlib import Path
+from subprocess import run
+
+import anyio
+import pytest
+
+from structweb import web
+from structweb.testing import TestClient, TestServer
+
+SUITE = Path(__file__).parents[1] / "examples" / "kit"
+
+
+async def hello(request: web.BaseRequest) -> web.Response:
+    return web.Response(text="hello")
+
+
+def make_app() -> web.Application:
+    app = web.Application()
+    app.router.add_get("/", hello)
+    return app
+
+
+MEMORY = {"memory": True}
+
+
+@pytest.mark.anyio
+async def test_clients(structweb_client):
+    client = await structweb_client(make_app(), server_kwargs=MEMORY, headers={"X-A": "1"})
+    assert await (await client.get("/")).text() == "hello"
+    with pytest.raises(ValueError, match="Application"):
+        await structweb_client("app")
+
+
+@pytest.mark.anyio
+async def test_scopes_of_the_test_may_lie_across(structweb_client):
+    with anyio.fail_after(5):
+        client = await structweb_client(make_app(), server_kwargs=MEMORY)
+    async with anyio.create_task_group() as group:
+        group.start_soon(client.close)
+    assert client.server.closed
+
+
+@pytest.mark.anyio
+async def test_servers(structweb_server, structweb_raw_server, structweb_client):
+    server = await structweb_server(make_app(), **MEMORY)
+    raw = await structweb_raw_server(hello, **MEMORY)
+    for one in (server, raw):
+        client = await structweb_client(one)
+        assert await (await client.get("/")).text() == "hello"
+
+
+@pytest.mark.anyio
+async def test_a_client_of_an_open_server(structweb_client):
+    async with TestServer(make_app(), memory=True) as server:
+        client = await structweb_client(server)
+        assert (await client.get("/")).status == 200
+
+
+class OwnClient(TestClient):
+    pass
+
+
+class TestOwnClass:
+    @pytest.fixture
+    def structweb_client_cls(self):
+        return OwnClient
+
+    @pytest.mark.anyio
+    async def test_is_used(self, structweb_client):
+        assert isinstance(await structweb_client(make_app(), server_kwargs=MEMORY), OwnClient)
+
+
+def test_free_ports(structweb_unused_port):
+    assert 0 < structweb_unused_port() < 65536
+
+
+def test_a_suite_of_thirty_tests_runs_on_both_backends():
+    command = [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null", "--rootdir", SUITE, SUITE]
+    done = run(command, capture_output=True, text=True, check=False)
+    assert "60 passed" in done.stdout, done.stdout + done.stderr
