@@ -231,10 +231,11 @@ async def test_a_response_that_does_not_begin_in_time():
         assert client.app is None
 
 
-async def test_leaving_cancels_the_handler():
+@pytest.mark.parametrize("fault", ["disconnect", "reset", "half_close"])
+async def test_leaving_cancels_the_handler(fault: str):
     entered, left = anyio.Event(), anyio.Event()
 
-    async def wait(request: web.Request) -> web.Response:
+    async def wait(request: web.BaseRequest) -> web.Response:
         entered.set()
         try:
             await anyio.sleep_forever()
@@ -242,39 +243,17 @@ async def test_leaving_cancels_the_handler():
             left.set()
 
     async def ask(client: TestClient) -> None:
-        with pytest.raises(httpx.ReadError):
+        with pytest.raises(httpx.RemoteProtocolError if fault == "half_close" else httpx.ReadError):
             await client.get("/")
 
-    for reset in (False, True):
-        entered, left = anyio.Event(), anyio.Event()
-        async with TestClient(RawTestServer(wait, memory=True)) as client, anyio.create_task_group() as group:
-            group.start_soon(ask, client)
-            await entered.wait()
-            client.disconnect(reset=reset)
-            await left.wait()
-
-
-async def test_a_half_closed_client_still_gets_its_answer():
-    entered, go = anyio.Event(), anyio.Event()
-
-    async def wait(request: web.BaseRequest) -> web.Response:
-        entered.set()
-        await go.wait()
-        return web.Response(text="late")
-
-    app = web.Application(disconnect="finish")
-    app.router.add_get("/", wait)
-    texts = []
-
-    async def ask(client: TestClient) -> None:
-        texts.append(await (await client.get("/")).text())
-
-    async with TestClient(TestServer(app, memory=True)) as client, anyio.create_task_group() as group:
+    async with TestClient(RawTestServer(wait, memory=True)) as client, anyio.create_task_group() as group:
         group.start_soon(ask, client)
         await entered.wait()
-        await client.half_close()
-        go.set()
-    assert texts == ["late"]
+        if fault == "half_close":
+            await client.half_close()
+        else:
+            client.disconnect(reset=fault == "reset")
+        await left.wait()
 
 
 async def test_a_stalled_client_holds_its_server_back():

@@ -10,7 +10,7 @@ import pytest
 from structweb import web
 from structweb.testing import TestClient, TestServer
 
-SUITE = Path(__file__).parents[1] / "examples" / "kit"
+SUITE = Path(__file__).parents[2] / "examples" / "tested"
 
 
 async def hello(request: web.BaseRequest) -> web.Response:

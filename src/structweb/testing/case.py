@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
 import anyio
+from anyio.abc import TaskGroup
 
 from structweb._web.app import Application
 from structweb.testing.client import TestClient
@@ -36,6 +37,7 @@ class StructWebTestCase(unittest.TestCase):
     server: TestServer
     client: TestClient
     _stack: AsyncExitStack
+    _tasks: TaskGroup
 
     def __init__(self, methodName: str = "runTest") -> None:  # noqa: N803 - unittest's name
         super().__init__(methodName)
@@ -50,14 +52,23 @@ class StructWebTestCase(unittest.TestCase):
             setattr(self, methodName, in_a_loop)
 
     async def _in_loop(self, method: Callable[[], Any]) -> None:  # Any: an awaitable or nothing
-        async with AsyncExitStack() as self._stack:
-            await self.asyncSetUp()
+        # The server lives in a task of its own: what tests open and leave open behind their end may lie across.
+        failure: Exception | None = None
+        async with anyio.create_task_group() as self._tasks:
             try:
-                outcome = method()
-                if isawaitable(outcome):
-                    await outcome
-            finally:
-                await self.asyncTearDown()
+                async with AsyncExitStack() as self._stack:
+                    await self.asyncSetUp()
+                    try:
+                        outcome = method()
+                        if isawaitable(outcome):
+                            await outcome
+                    finally:
+                        await self.asyncTearDown()
+            except Exception as exc:  # noqa: BLE001 - raised below, where the group does not wrap it
+                failure = exc
+            self._tasks.cancel_scope.cancel()  # a server that set-up could not hand over
+        if failure is not None:
+            raise failure
 
     async def asyncSetUp(self) -> None:  # noqa: N802 - unittest's name
         """Start the application.  When you override it, call it."""
@@ -72,7 +83,8 @@ class StructWebTestCase(unittest.TestCase):
         self.app = await self.get_application()
         self.server = await self.get_server(self.app)
         self.client = await self.get_client(self.server)
-        await self.client.start_server()
+        if not self.server.started:
+            await self._tasks.start(self.server.run)
 
     async def tearDownAsync(self) -> None:  # noqa: N802 - aiohttp's name
         """Do what `asyncTearDown` does."""

@@ -37,7 +37,7 @@ class _Closing(Protocol):
 T = TypeVar("T", bound=_Closing)
 
 
-class Call(Generic[T]):
+class Call(Coroutine[Any, Any, T], Generic[T]):  # Any: what a backend's traps yield and take is its own affair
     """A call that is not made yet: ``await`` it, or enter it with ``async with``, which releases what it gives."""
 
     def __init__(self, call: Coroutine[Any, Any, T]) -> None:
@@ -47,6 +47,18 @@ class Call(Generic[T]):
     def __await__(self) -> Generator[Any, Any, T]:  # Any: what a backend's traps yield and take is its own affair
         """Make the call."""
         return self._call.__await__()
+
+    def send(self, value: Any, /) -> Any:  # Any: what a backend's traps yield and take is its own affair
+        """Go on, as coroutines do."""
+        return self._call.send(value)
+
+    def throw(self, *exc_info: Any) -> Any:  # Any: as above
+        """Raise an error where the call waits, as coroutines do."""
+        return self._call.throw(*exc_info)
+
+    def close(self) -> None:
+        """End the call, as coroutines do."""
+        self._call.close()
 
     async def __aenter__(self) -> T:
         self._given = given = await self._call

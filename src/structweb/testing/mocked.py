@@ -125,7 +125,7 @@ def make_mocked_request(
     )
     # The real things, but for the server and the group that tasks would run in: nobody can spawn here.
     group = cast("anyio.abc.TaskGroup", None)  # see above
-    connection = Connection(cast("Owner", owner), anyio.CancelScope(), Crew(group, lambda: None))  # see above
+    connection = Connection(cast("Owner", owner), _scope(), Crew(group, lambda: None))  # see above
     connection.transport = SentBytes(known) if transport is None else _Asked(transport)
     connection.wire.feed(b"POST / HTTP/1.1\r\nHost: mocked\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
     connection.wire.next_head()
@@ -136,9 +136,19 @@ def make_mocked_request(
         request._content = payload  # noqa: SLF001 - the stream that a server would have opened
     route = PlainResource("").add_route("*", _answer)
     matched = UrlMappingMatchInfo(match_info or {}, route)
-    matched.add_app(Application() if app is None else app)
+    if app is None:
+        app = Application()
+        app.on_response_prepare.freeze()
+    matched.add_app(app)
     request._match_info = matched  # noqa: SLF001 - what a router would have found
     return request
+
+
+def _scope() -> anyio.CancelScope:
+    try:
+        return anyio.CancelScope()
+    except anyio.NoEventLoopError:
+        return cast("anyio.CancelScope", None)  # where there is no loop, nothing can be cancelled
 
 
 class _Asked(SentBytes):

@@ -194,8 +194,10 @@ class Transport(httpx.AsyncBaseTransport):
     def __init__(
         self, server: BaseTestServer, faults: Faults, *, ssl_context: ssl.SSLContext | None, buffer: int | None
     ) -> None:
+        # Nobody's certificates: loading those of the world takes 20 ms a client, and no server of a test has one of them.
+        context = ssl_context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=ssl_context, max_connections=None, network_backend=Wiring(server, faults, buffer)
+            ssl_context=context, max_connections=None, network_backend=Wiring(server, faults, buffer)
         )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
