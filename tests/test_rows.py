@@ -32,6 +32,11 @@ SCOPE = {
         *(f"X-{number:02}" for number in numbers(28, 42)),
     ],
     "lifetimes, services and the test helpers": [f"B-{number:02}" for number in numbers((3, 10))],
+    "services and the test helpers": [f"B-{number:02}" for number in numbers((5, 8))],
+    "the test kit": [
+        *(f"W-{number:03}" for number in numbers((189, 195))),
+        *(f"X-{number:02}" for number in numbers((34, 36))),
+    ],
     "jobs": [
         *(f"S-{number:02}" for number in numbers((28, 36))),
         *(f"J-{number:02}" for number in numbers((1, 22))),

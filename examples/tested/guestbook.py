@@ -1,6 +1,7 @@
 """A guest book: the application that the tests beside it test."""
 
 import anyio
+
 from structweb import web
 
 ENTRIES = web.AppKey("entries", dict[int, str])
@@ -26,7 +27,7 @@ async def entry(request):
     try:
         text = request.app[ENTRIES][int(request.match_info["key"])]
     except KeyError:
-        raise web.HTTPNotFound(text="no such entry")
+        raise web.HTTPNotFound(text="no such entry") from None
     return web.Response(text=text)
 
 

@@ -3,6 +3,7 @@ import io
 import anyio
 import pytest
 from guestbook import ENTRIES, entry, index, make_app, stamp
+
 from structweb import FormData, web
 from structweb.testing import WebSocketHandshakeError, make_mocked_coro, make_mocked_request
 

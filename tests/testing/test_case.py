@@ -65,7 +65,7 @@ def test_a_case_runs_in_one_loop(on: str):
         async def test_it(self) -> None:
             assert isinstance(self.client, TestClient)
             response = await self.client.get("/ann")
-            self.assertEqual(await response.text(), "hello ann")
+            assert await response.text() == "hello ann"
             other = await self.enterAsyncContext(TestServer(app_of_hello(), memory=True))
             assert other.started
             seen.append(sys.modules["sniffio"].current_async_library())
@@ -106,8 +106,17 @@ def test_a_mocked_request_without_a_loop():
         "get", "/a?b=1", {"X-A": "1"}, match_info={"name": "ann"}, app=app, closing=True, client_max_size=5
     )
     assert (request.method, request.path, request.query["b"], request.headers["x-a"]) == ("GET", "/a", "1", "1")
-    assert (request.match_info["name"], request.app, request.keep_alive, request.client_max_size) == ("ann", app, False, 5)
-    assert (request.body_exists, request.scheme, request.get_extra_info("sockname")) == (False, "http", ("127.0.0.1", 80))
+    assert (request.match_info["name"], request.app, request.keep_alive, request.client_max_size) == (
+        "ann",
+        app,
+        False,
+        5,
+    )
+    assert (request.body_exists, request.scheme, request.get_extra_info("sockname")) == (
+        False,
+        "http",
+        ("127.0.0.1", 80),
+    )
     secure = make_mocked_request("GET", "/", sslcontext=ssl.create_default_context())
     assert (secure.scheme, secure.match_info, secure.keep_alive) == ("https", {}, True)
 
@@ -177,7 +186,18 @@ def test_without_the_extra_the_client_alone_is_missing():
 
 
 def test_no_extra_is_imported_unasked():
-    optional = {"httpx", "httpcore", "pytest", "brotli", "brotlicffi", "websockets", "uvloop", "jinja2", "mako", "cryptography"}
+    optional = {
+        "httpx",
+        "httpcore",
+        "pytest",
+        "brotli",
+        "brotlicffi",
+        "websockets",
+        "uvloop",
+        "jinja2",
+        "mako",
+        "cryptography",
+    }
     optional |= {"nacl", "coredis", "pymemcache", "redis", "aiomcache", "backports", "compression.zstd", "trio"}
     said = python("import sys, structweb, structweb.web, structweb.testing; print(*sorted(sys.modules))").split()
     assert "structweb.web" in said

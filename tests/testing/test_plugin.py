@@ -78,6 +78,20 @@ def test_free_ports(structweb_unused_port):
 
 
 def test_a_suite_of_thirty_tests_runs_on_both_backends():
-    command = [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "/dev/null", "--rootdir", SUITE, SUITE]
+    command = [
+        sys.executable,
+        "-W",
+        "error",
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-c",
+        "/dev/null",
+        "--rootdir",
+        SUITE,
+        SUITE,
+    ]
     done = run(command, capture_output=True, text=True, check=False)
     assert "60 passed" in done.stdout, done.stdout + done.stderr

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from structweb._wire.media_type import parse_media_type
 from structweb._wire.events import HttpVersion
+from structweb._wire.media_type import parse_media_type
 
 if TYPE_CHECKING:
     import httpx
@@ -59,7 +59,7 @@ class ResponseContent:
 
     async def readexactly(self, n: int) -> bytes:
         """Return `n` bytes.  Raises `structweb.IncompleteReadError` when there are fewer."""
-        from structweb._web.content import IncompleteReadError  # noqa: PLC0415 - of the error alone
+        from structweb._web.content import IncompleteReadError
 
         while len(self._buffer) < n and await self._more():
             pass
@@ -120,7 +120,8 @@ class ClientResponse:
     @property
     def reason(self) -> str:
         """The reason phrase."""
-        return self._response.extensions.get("reason_phrase", b"").decode("latin-1")
+        phrase: bytes = self._response.extensions.get("reason_phrase", b"")
+        return phrase.decode("latin-1")
 
     @property
     def ok(self) -> bool:

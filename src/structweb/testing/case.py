@@ -70,11 +70,11 @@ class StructWebTestCase(unittest.TestCase):
         if failure is not None:
             raise failure
 
-    async def asyncSetUp(self) -> None:  # noqa: N802 - unittest's name
+    async def asyncSetUp(self) -> None:
         """Start the application.  When you override it, call it."""
         await self.setUpAsync()
 
-    async def asyncTearDown(self) -> None:  # noqa: N802 - unittest's name
+    async def asyncTearDown(self) -> None:
         """Close everything.  When you override it, call it."""
         await self.tearDownAsync()
 
@@ -124,5 +124,7 @@ AioHTTPTestCase = StructWebTestCase
 
 def unittest_run_loop(func: Callable[P, T]) -> Callable[P, T]:
     """Return `func`: a decorator that has had nothing to do for years, and says so."""
-    warnings.warn("unittest_run_loop is not needed: StructWebTestCase runs coroutines", DeprecationWarning, stacklevel=2)
+    warnings.warn(
+        "unittest_run_loop is not needed: StructWebTestCase runs coroutines", DeprecationWarning, stacklevel=2
+    )
     return func

@@ -4,8 +4,8 @@ import json as json_module
 import ssl
 import zlib
 from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Generator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Protocol, Self, TypeVar
 from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Protocol, Self, TypeVar
 
 import anyio
 from multidict import CIMultiDict
@@ -183,8 +183,8 @@ class TestClient:
         return self.request("DELETE", path, **kwargs)
 
     def head(self, path: str | URL, **kwargs: Any) -> Call[ClientResponse]:  # Any: those of request
-        """HEAD, with the arguments of `request`; redirects are followed if `allow_redirects` says so."""
-        return self.request("HEAD", path, **{"allow_redirects": False, **kwargs})
+        """HEAD, with the arguments of `request`."""
+        return self.request("HEAD", path, **kwargs)
 
     def options(self, path: str | URL, **kwargs: Any) -> Call[ClientResponse]:  # Any: those of request
         """OPTIONS, with the arguments of `request`."""

@@ -170,7 +170,9 @@ async def _answer(request: Request) -> Response:
     return Response(text=f"{request!r} came from nowhere")
 
 
-def make_mocked_coro(return_value: object = None, raise_exception: BaseException | type[BaseException] | None = None) -> mock.Mock:
+def make_mocked_coro(
+    return_value: object = None, raise_exception: BaseException | type[BaseException] | None = None
+) -> mock.Mock:
     """Return a mock whose calls are coroutines, which return `return_value` or raise `raise_exception`."""
 
     async def mock_coro(*args: object, **kwargs: object) -> object:

@@ -1,7 +1,7 @@
 """The plugin for pytest: ``pytest_plugins = ["structweb.testing.plugin"]`` in a conftest.py."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import anyio
 import pytest
@@ -57,13 +57,6 @@ def no_leaks(request: pytest.FixtureRequest, _process_guard: bool) -> None:
 # -- servers and clients ---------------------------------------------------------------------------------------------
 
 
-class ServerFactory(Protocol):
-    """What `structweb_server` and `structweb_raw_server` are: given an application, or a handler, a running server."""
-
-    async def __call__(self, served: Any, /, *, server_kwargs: Mapping[str, Any] | None = None, **options: Any) -> Any:  # Any: see the fixtures
-        """Return the server, started."""
-
-
 @pytest.fixture
 async def _tended() -> AsyncGenerator[Callable[[BaseTestServer], Awaitable[object]]]:
     """Start servers in tasks of their own, which end with the test: whatever scopes a test opens, it may close them."""
@@ -81,14 +74,17 @@ async def _tended() -> AsyncGenerator[Callable[[BaseTestServer], Awaitable[objec
 
 
 @pytest.fixture
-def structweb_server(_tended: Callable[[BaseTestServer], Awaitable[object]]) -> ServerFactory:
-    """Serve applications: ``server = await structweb_server(app)``; closed after the test.
+def structweb_server(_tended: Callable[[BaseTestServer], Awaitable[object]]) -> Callable[..., Awaitable[TestServer]]:
+    """Serve applications until the test ends: await it with one.
 
     The options are those of `TestServer`; `server_kwargs` go to the runner.
     """
 
     async def serve(
-        app: Application, *, server_kwargs: Mapping[str, Any] | None = None, **options: Any  # Any: TestServer's
+        app: Application,
+        *,
+        server_kwargs: Mapping[str, Any] | None = None,
+        **options: Any,  # Any: TestServer's
     ) -> TestServer:
         server = TestServer(app, **options, **(server_kwargs or {}))
         await _tended(server)
@@ -98,11 +94,16 @@ def structweb_server(_tended: Callable[[BaseTestServer], Awaitable[object]]) -> 
 
 
 @pytest.fixture
-def structweb_raw_server(_tended: Callable[[BaseTestServer], Awaitable[object]]) -> ServerFactory:
-    """Serve handlers without an application: ``server = await structweb_raw_server(handler)``; closed after the test."""
+def structweb_raw_server(
+    _tended: Callable[[BaseTestServer], Awaitable[object]],
+) -> Callable[..., Awaitable[RawTestServer]]:
+    """Serve handlers without an application until the test ends: await it with one."""
 
     async def serve(
-        handler: Any, *, server_kwargs: Mapping[str, Any] | None = None, **options: Any  # Any: RawTestServer's
+        handler: Any,
+        *,
+        server_kwargs: Mapping[str, Any] | None = None,
+        **options: Any,  # Any: RawTestServer's
     ) -> RawTestServer:
         server = RawTestServer(handler, **options, **(server_kwargs or {}))
         await _tended(server)
@@ -113,7 +114,7 @@ def structweb_raw_server(_tended: Callable[[BaseTestServer], Awaitable[object]])
 
 @pytest.fixture
 def structweb_client_cls() -> type[TestClient]:
-    """The class of what `structweb_client` makes: override it for a client of your own."""
+    """Return the class of what `structweb_client` makes; override it for a client of your own."""
     return TestClient
 
 
@@ -121,7 +122,7 @@ def structweb_client_cls() -> type[TestClient]:
 async def structweb_client(
     _tended: Callable[[BaseTestServer], Awaitable[object]], structweb_client_cls: type[TestClient]
 ) -> AsyncGenerator[Callable[..., Awaitable[TestClient]]]:
-    """Make clients: ``client = await structweb_client(app)``, or of a server; both are closed after the test.
+    """Make clients: await it with an application or a server.  Both are closed after the test.
 
     `server_kwargs` go to `TestServer` (``{"memory": True}``), everything else to `TestClient`.  Raises ValueError for
     what is neither an application nor a server.
@@ -150,5 +151,5 @@ async def structweb_client(
 
 @pytest.fixture
 def structweb_unused_port() -> Callable[[], int]:
-    """Find free ports: ``port = structweb_unused_port()``."""
+    """Find free ports, as `unused_port` does."""
     return unused_port

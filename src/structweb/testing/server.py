@@ -195,7 +195,8 @@ class BaseTestServer(ABC):
         raise TypeError("use 'async with' instead of 'with'")
 
     def __exit__(self, *exc_info: object) -> None:
-        """Never get here."""
+        """Never get here: `__enter__` raises."""
+        raise AssertionError
 
     async def __aenter__(self) -> Self:
         await self.start_server()

@@ -153,7 +153,9 @@ class Wiring(httpcore.AsyncNetworkBackend):
         try:
             if server.memory:
                 if (host, port) != (server.host, server.port):
-                    raise ConnectionRefusedError(f"{host}:{port} is not {server!r}, and a client in memory knows no other")
+                    raise ConnectionRefusedError(
+                        f"{host}:{port} is not {server!r}, and a client in memory knows no other"
+                    )
                 return Wire(await server.connect(buffer=self._buffer), self._faults)
             return Wire(await connect_socket(host, port, buffer=self._buffer), self._faults)
         except OSError as exc:
