@@ -1,11 +1,13 @@
 """TestClient and TestServer: aiohttp's calls, on a port and in memory."""
 
 import io
+import ssl
 from http.cookiejar import CookieJar
 
 import anyio
 import httpx
 import pytest
+import trustme
 
 from structweb import FormData, web
 from structweb.testing import (
@@ -361,6 +363,25 @@ async def test_over_loopback_a_client_may_leave():
         client.disconnect()
         with anyio.fail_after(5):
             await left.wait()
+
+
+@pytest.mark.real_backends
+async def test_tls():
+    authority = trustme.CA()
+    ours, theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("127.0.0.1").configure_cert(ours)
+    authority.configure_trust(theirs)
+    server = TestServer(make_app())
+    await server.start_server(ssl=ours)
+    async with TestClient(server, ssl=theirs) as client:
+        async with client.get("/login") as response:
+            assert response.url.scheme == "https"
+            assert await response.text() == "hello"
+        async with client.ws_connect("/shout") as ws:
+            await ws.send_str("hi")
+            assert await ws.receive_str() == "HIann"
+    with pytest.raises(ValueError, match="no TLS"):
+        await TestServer(make_app(), memory=True).start_server(ssl=ours)
 
 
 async def test_a_server_in_a_task_of_its_own():

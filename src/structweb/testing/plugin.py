@@ -7,6 +7,7 @@ import anyio
 import pytest
 
 from structweb._web.app import Application
+from structweb._web.handling import BareRequestHandler
 from structweb.testing.client import TestClient
 from structweb.testing.leaks import Census, TaskCensus
 from structweb.testing.ports import unused_port
@@ -83,7 +84,7 @@ def structweb_server(_tended: Callable[[BaseTestServer], Awaitable[object]]) -> 
     async def serve(
         app: Application,
         *,
-        server_kwargs: Mapping[str, Any] | None = None,
+        server_kwargs: Mapping[str, Any] | None = None,  # Any: the runner's
         **options: Any,  # Any: TestServer's
     ) -> TestServer:
         server = TestServer(app, **options, **(server_kwargs or {}))
@@ -100,9 +101,9 @@ def structweb_raw_server(
     """Serve handlers without an application until the test ends: await it with one."""
 
     async def serve(
-        handler: Any,
+        handler: BareRequestHandler,
         *,
-        server_kwargs: Mapping[str, Any] | None = None,
+        server_kwargs: Mapping[str, Any] | None = None,  # Any: the runner's
         **options: Any,  # Any: RawTestServer's
     ) -> RawTestServer:
         server = RawTestServer(handler, **options, **(server_kwargs or {}))
