@@ -11,6 +11,7 @@ import trustme
 
 from structweb import FormData, web
 from structweb.testing import (
+    ClientResponse,
     ClientResponseError,
     ContentTypeError,
     RawTestServer,
@@ -265,27 +266,30 @@ async def test_leaving_cancels_the_handler(fault: str):
 
 
 async def test_a_stalled_client_holds_its_server_back():
-    sent = 0
-    begun = anyio.Event()
+    go, written, read = anyio.Event(), anyio.Event(), anyio.Event()
 
-    async def flood(request: web.BaseRequest) -> web.StreamResponse:
-        nonlocal sent
+    async def wait(request: web.BaseRequest) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
-        begun.set()
-        for _ in range(40):
-            await response.write(b"x" * 65536)
-            sent += 1
+        await go.wait()
+        await response.write(b"one byte is too many")
+        written.set()
         return response
 
-    async with TestClient(RawTestServer(flood, memory=True)) as client:
+    async def read_all(response: ClientResponse) -> None:
+        assert await response.text() == "one byte is too many"
+        read.set()
+
+    async with TestClient(RawTestServer(wait, memory=True)) as client, anyio.create_task_group() as group:
         response = await client.get("/")
         client.stall()
+        group.start_soon(read_all, response)
+        go.set()
         await anyio.wait_all_tasks_blocked()
-        assert sent < 40
+        assert (written.is_set(), read.is_set()) == (False, False)
         client.resume()
-        assert len(await response.read()) == 40 * 65536
-        assert sent == 40
+        await read.wait()
+        assert written.is_set()
 
 
 async def test_faults_reach_websockets(client: TestClient):

@@ -48,6 +48,7 @@ async def test_scopes_of_the_test_may_lie_across(structweb_client):
 async def test_servers(structweb_server, structweb_raw_server, structweb_client):
     server = await structweb_server(make_app(), **MEMORY)
     raw = await structweb_raw_server(hello, **MEMORY)
+    assert (await structweb_server(make_app(), **MEMORY)).started  # closed, though no client does it
     for one in (server, raw):
         client = await structweb_client(one)
         assert await (await client.get("/")).text() == "hello"
