@@ -32,7 +32,6 @@ SCOPE = {
         *(f"X-{number:02}" for number in numbers(28, 42)),
     ],
     "lifetimes, services and the test helpers": [f"B-{number:02}" for number in numbers((3, 10))],
-    "services and the test helpers": [f"B-{number:02}" for number in numbers((5, 8))],
     "the test kit": [
         *(f"W-{number:03}" for number in numbers((189, 195))),
         *(f"X-{number:02}" for number in numbers((34, 36))),

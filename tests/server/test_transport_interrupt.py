@@ -119,11 +119,7 @@ async def expect(link: Link) -> bytes:
     coming = link.transport.expect()
     if coming is None:
         return await link.transport.receive()
-    try:
-        await coming
-    except BaseException:
-        link.transport.expected(take=False)
-        raise
+    await coming
     return link.transport.expected() or await link.transport.receive()
 
 
@@ -145,6 +141,7 @@ async def test_expecting_is_receiving(link: Link) -> None:
             group.start_soon(wait)
             await turns()
             group.cancel_scope.cancel()
+        link.transport.interrupt()  # nobody
         async with anyio.create_task_group() as group:
             group.start_soon(wait)
             await turns()

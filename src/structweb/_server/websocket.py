@@ -88,10 +88,8 @@ class WebSocketSession(ClosingHandshake):
 
     # -- receiving -------------------------------------------------------------------------------------------------
 
-    async def receive(self, shape: Callable[[Incoming | None], T]) -> T:  # noqa: C901, PLR0912, PLR0915 - the hot path
-        """Return what `shape` makes of what comes next: of None once there is nothing more to come.
-
-        Then `state` and `close_code` say why.
+    async def receive(self, shape: Callable[[Incoming | None], T]) -> T:  # noqa: C901, PLR0912 - the hot path
+        """Return what `shape` makes of what comes next, of None at the end: `state` and `close_code` say why.
 
         Raises RuntimeError while another task receives.  Cancelling it loses no message.
         """
@@ -101,7 +99,7 @@ class WebSocketSession(ClosingHandshake):
         here = not connection.away  # else it is a task of the handler that receives
         self.receiving = self.receives = True
         self._turns += 1
-        inbox, wire, transport, heart = self.inbox, self.wire, self._transport, self._heart
+        inbox, wire, transport = self.inbox, self.wire, self._transport
         try:
             if self._turns > _FAIR_SHARE:
                 await self._give_way()
@@ -131,18 +129,9 @@ class WebSocketSession(ClosingHandshake):
                     try:
                         data = b""
                         if (coming := transport.expect()) is not None:
-                            try:
-                                await coming
-                            except BaseException:
-                                transport.expected(take=False)
-                                raise
+                            await coming
                             data = transport.expected()
-                        if data:
-                            wire.feed(data)
-                            if heart is not None:
-                                heart.heard = True
-                        else:
-                            self._take(await transport.receive())
+                        self._take(data or await transport.receive())
                     except (ConnectionError, InterruptedError) as exc:
                         self._not_read(exc)
                     finally:

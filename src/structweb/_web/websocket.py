@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import anyio
@@ -25,6 +24,7 @@ from structweb._web.websocket_messages import (
     WSMsgType,
     expected,
     unexpected,
+    unless_last,
 )
 from structweb._wire.websocket import WebSocketWire
 from structweb._wire.websocket_events import Binary, Close, Ping, Text
@@ -139,8 +139,8 @@ class WebSocketResponse(StreamResponse):
 
     def _complete_headers(self, exchange: "Exchange") -> None:
         super()._complete_headers(exchange)
-        for name in (CONTENT_LENGTH, TRANSFER_ENCODING):
-            self.headers.popall(name, None)
+        self.headers.popall(CONTENT_LENGTH, None)
+        self.headers.popall(TRANSFER_ENCODING, None)
 
     async def _start(self, exchange: "Exchange") -> None:
         accepted = self._accepted
@@ -263,10 +263,9 @@ class WebSocketResponse(StreamResponse):
     async def receive_bytes(self, *, timeout: float | None = None) -> bytes:
         """Return the next message, which must be binary: WSMessageTypeError otherwise.  As `receive` otherwise."""
         message = await self.receive(timeout)
-        if message.type is not WSMsgType.BINARY:
-            raise unexpected(message, WSMsgType.BINARY)
-        data: bytes = message.data
-        return data
+        if message.type is WSMsgType.BINARY:
+            return message.data  # type: ignore[no-any-return]  # as the type says
+        raise unexpected(message, WSMsgType.BINARY)
 
     async def receive_json(self, *, loads: JSONDecoder = json.loads, timeout: float | None = None) -> Any:  # Any: JSON
         """Return what the next message, which must be text, is as JSON.  As `receive_str` otherwise."""
@@ -278,18 +277,12 @@ class WebSocketResponse(StreamResponse):
     def __anext__(self) -> Coroutine[Any, Any, WSMessage]:  # Any: what a backend's traps are is its own affair
         session = self._session
         if session is None or not self._plain or session.state is not _OPEN:
-            return self._receive_next()
+            return unless_last(self.receive())
         return session.receive(self._next)  # as `receive` has it, a coroutine less
 
     def _next(self, event: Incoming | None) -> WSMessage:
         message = self._message(event)
         if message[0] in LAST:
-            raise StopAsyncIteration
-        return message
-
-    async def _receive_next(self) -> WSMessage:
-        message = await self.receive()
-        if message.type in LAST:
             raise StopAsyncIteration
         return message
 
@@ -334,13 +327,23 @@ class WebSocketResponse(StreamResponse):
         if not await session.send(self._wire.binary, data, compress=compress):
             self._dropped += 1
 
-    # Any: JSON has values of many types
-    async def send_json(self, data: Any, compress: int | None = None, *, dumps: JSONEncoder = json.dumps) -> None:
+    async def send_json(
+        self,
+        data: Any,  # Any: JSON has values of many types
+        compress: int | None = None,
+        *,
+        dumps: JSONEncoder = json.dumps,
+    ) -> None:
         """Send `data` as JSON in a text message, as `send_str`."""
         await self.send_str(dumps(data), compress)
 
-    # Any: as for `send_json`
-    async def send_json_bytes(self, data: Any, compress: int | None = None, *, dumps: Callable[[Any], bytes]) -> None:
+    async def send_json_bytes(
+        self,
+        data: Any,  # Any: JSON has values of many types
+        compress: int | None = None,
+        *,
+        dumps: Callable[[Any], bytes],  # Any: as for data
+    ) -> None:
         """Send `data` as JSON in a binary message, for encoders that make bytes."""
         await self.send_bytes(dumps(data), compress)
 
@@ -387,9 +390,7 @@ class WebSocketResponse(StreamResponse):
         self._open()
         return self
 
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, exc_type: object, exc: BaseException | None, tb: object) -> None:
         """Close it: behind an error with 1011; behind a cancellation without waiting for the peer."""
         if exc is None:
             await self.close()

@@ -1,7 +1,7 @@
 """What a WebSocket's messages are: types, codes, and the message itself, by aiohttp's names."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from enum import IntEnum
 from typing import Any, Final, NamedTuple
 
@@ -94,6 +94,14 @@ def unexpected(message: WSMessage, expected: WSMsgType) -> WSMessageTypeError:
 
 #: Behind one of these comes nothing more.
 LAST: Final = frozenset((WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED))
+
+
+async def unless_last(coming: Awaitable[WSMessage]) -> WSMessage:
+    """Return a message that is awaited, unless it says that nothing more comes: then an iteration ends."""
+    message = await coming
+    if message.type in LAST:
+        raise StopAsyncIteration
+    return message
 
 
 def expected(message: WSMessage, expected: WSMsgType) -> Any:  # Any: what the type has for data

@@ -82,13 +82,12 @@ class Transport(ABC):
     def expect(self) -> Awaitable[None] | None:
         """Return what to await until bytes, or an end, are there; None if only `receive` can tell.
 
-        It is `receive` without a coroutine, for where each tenth of a microsecond counts.  Whoever awaits it must call
-        `expected` behind it, however the wait ended.
+        It is `receive` without a coroutine, for where each tenth of a microsecond counts: call `expected` behind it.
         """
         return None
 
-    def expected(self, *, take: bool = True) -> bytes:
-        """Return the bytes that were awaited, b"" if `receive` has to be asked; not `take`: leave them where they are."""
+    def expected(self) -> bytes:
+        """Return the bytes that were awaited, b"" if `receive` has to be asked.  Raises InterruptedError as that does."""
         return b""
 
     @abstractmethod

@@ -148,11 +148,11 @@ class PushTransport(Transport):
         self._receiver = receiver
         return receiver
 
-    def expected(self, *, take: bool = True) -> bytes:
+    def expected(self) -> bytes:
         """Return the bytes that were awaited, as the base class has it."""
         self._receiver = None
         interrupted, self._interrupted = self._interrupted, False
-        if not take or self._paused or len(self._ahead) > RECEIVE_MOST:
+        if self._paused or len(self._ahead) > RECEIVE_MOST:
             return b""
         if interrupted and not self._ahead:
             raise InterruptedError("receive() was interrupted")
@@ -186,9 +186,9 @@ class PushTransport(Transport):
 
     def interrupt(self) -> None:
         """Wake the task in `receive`, as the base class has it."""
-        if self._receiver is not None:
+        if self._receiver is not None and not self._receiver.done():
             self._interrupted = True
-            wake(self._receiver)
+            self._receiver.set_result(None)
 
     def watch(self, gone: Callable[[], None]) -> None:
         """Call `gone` when the peer is gone, as the base class has it."""
