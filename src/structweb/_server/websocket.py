@@ -127,11 +127,9 @@ class WebSocketSession(ClosingHandshake):
                 else:
                     self.reader = _RECEIVER
                     try:
-                        data = b""
                         if (coming := transport.expect()) is not None:
                             await coming
-                            data = transport.expected()
-                        self._take(data or await transport.receive())
+                        self._take(transport.expected() or await transport.receive())
                     except (ConnectionError, InterruptedError) as exc:
                         self._not_read(exc)
                     finally:

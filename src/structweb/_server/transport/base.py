@@ -82,12 +82,12 @@ class Transport(ABC):
     def expect(self) -> Awaitable[None] | None:
         """Return what to await until bytes, or an end, are there; None if only `receive` can tell.
 
-        It is `receive` without a coroutine, for where each tenth of a microsecond counts: call `expected` behind it.
+        With `expected` behind it, it is `receive` without a coroutine, for where each tenth of a microsecond counts.
         """
         return None
 
     def expected(self) -> bytes:
-        """Return the bytes that were awaited, b"" if `receive` has to be asked.  Raises InterruptedError as that does."""
+        """Return the bytes that are there, b"" if `receive` has to be asked.  Raises InterruptedError as that does."""
         return b""
 
     @abstractmethod

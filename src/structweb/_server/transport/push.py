@@ -149,7 +149,7 @@ class PushTransport(Transport):
         return receiver
 
     def expected(self) -> bytes:
-        """Return the bytes that were awaited, as the base class has it."""
+        """Return the bytes that are there, as the base class has it."""
         self._receiver = None
         interrupted, self._interrupted = self._interrupted, False
         if self._paused or len(self._ahead) > RECEIVE_MOST:
