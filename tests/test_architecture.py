@@ -273,28 +273,29 @@ def test_any_has_its_reason_on_the_line():
 
 def public_names(package: str) -> list[str]:
     """Return `__all__` of a facade, read and not imported: a facade that cannot be imported fails one test, not all."""
-    for node in parsed(SOURCE / package / "__init__.py").body:
+    facade = SOURCE / package
+    for node in parsed(facade / "__init__.py" if facade.is_dir() else facade.with_suffix(".py")).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
             return list(ast.literal_eval(node.value))
     return []
 
 
-@pytest.mark.parametrize("package", ["web", "jobs"])
+FACADES = ("web", "jobs", "jinja2", "mako")
+PAGES = {"jobs": "jobs.md", "jinja2": "templates.md", "mako": "templates.md"}
+
+
+@pytest.mark.parametrize("package", FACADES)
 def test_facade_says_what_is_public(package: str):
     assert public_names(package), f"structweb.{package} has no __all__"
 
 
-@pytest.mark.parametrize(("package", "name"), [(room, name) for room in ("web", "jobs") for name in public_names(room)])
+@pytest.mark.parametrize(("package", "name"), [(room, name) for room in FACADES for name in public_names(room)])
 def test_public_name_is_documented(package: str, name: str):
-    """Every name of structweb.web and structweb.jobs has a docstring and a line in its page of the reference."""
+    """Every public name has a docstring and a line in its page of the reference."""
     thing = getattr(__import__(f"structweb.{package}", fromlist=[name]), name)
     if inspect.isclass(thing) or inspect.isroutine(thing):
         assert inspect.cleandoc(thing.__doc__ or ""), f"structweb.{package}.{name} has no docstring"
-    pages = (
-        (REFERENCE / "jobs.md").read_text()
-        if package == "jobs"
-        else "\n".join(page.read_text() for page in REFERENCE.glob("*.md"))
-    )
+    pages = "\n".join(page.read_text() for page in REFERENCE.glob(PAGES.get(package, "*.md")))
     assert re.search(rf"\b{name}\b", pages), f"structweb.{package}.{name} is on no page of docs/reference"
 
 

@@ -32,6 +32,11 @@ SCOPE = {
         *(f"X-{number:02}" for number in numbers(28, 42)),
     ],
     "lifetimes, services and the test helpers": [f"B-{number:02}" for number in numbers((3, 10))],
+    "templates": [
+        *(f"S-{number:02}" for number in numbers((42, 44))),
+        *(f"T-{number:02}" for number in numbers((1, 14))),
+        "X-38",
+    ],
     "the test kit": [
         *(f"W-{number:03}" for number in numbers((189, 195))),
         *(f"X-{number:02}" for number in numbers((34, 36))),
