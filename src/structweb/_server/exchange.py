@@ -4,6 +4,8 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
+import anyio
+
 from structweb._server.crew import Crew
 from structweb._server.departures import ClientConnectionResetError
 from structweb._server.stamp import missing_stamp
@@ -67,6 +69,7 @@ class Exchange(BodyWriter):
     refusal: Refusal | None
     route: object
     stage: Stage
+    time_limit: anyio.CancelScope | None
 
     def __init__(self, connection: "Connection", head: Head) -> None:
         self._connection = connection
