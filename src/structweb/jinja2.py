@@ -28,8 +28,8 @@ from structweb._web.routes import Handler
 
 try:
     import jinja2
-except ImportError as exc:
-    raise ImportError("structweb.jinja2 needs Jinja2: pip install 'structweb[jinja2]'") from exc
+except ImportError as _missing:
+    raise ImportError("structweb.jinja2 needs Jinja2: pip install 'structweb[jinja2]'") from _missing
 
 __all__ = [
     "APP_CONTEXT_PROCESSORS_KEY",

@@ -5,7 +5,7 @@ the event loop, where nothing else runs meanwhile: keep long work in the handler
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from structweb import web
 from structweb._templating import (
@@ -26,13 +26,14 @@ from structweb._web.routes import Handler
 try:
     from mako.exceptions import TemplateLookupException, text_error_template
     from mako.lookup import TemplateLookup
-except ImportError as exc:
-    raise ImportError("structweb.mako needs Mako: pip install 'structweb[mako]'") from exc
+except ImportError as _missing:
+    raise ImportError("structweb.mako needs Mako: pip install 'structweb[mako]'") from _missing
 
 __all__ = [
     "APP_CONTEXT_PROCESSORS_KEY",
     "APP_KEY",
     "REQUEST_CONTEXT_KEY",
+    "Lookup",
     "MakoRenderingException",
     "context_processors_middleware",
     "get_lookup",
@@ -43,8 +44,22 @@ __all__ = [
     "template",
 ]
 
+
+class Lookup(Protocol):
+    """A `mako.lookup.TemplateLookup`, as far as most need it: Mako says nothing of its types."""
+
+    def get_template(self, uri: str) -> Any:  # Any: a mako.template.Template
+        """Return a template.  Raises TemplateLookupException if there is none."""
+
+    def has_template(self, uri: str) -> bool:
+        """Whether there is such a template."""
+
+    def put_string(self, uri: str, text: str) -> None:
+        """Add a template from its text."""
+
+
 #: Where an application has its lookup, unless `app_key` says otherwise.
-APP_KEY: Final = web.AppKey[TemplateLookup]("structweb.mako.APP_KEY")
+APP_KEY: Final = web.AppKey[Lookup]("structweb.mako.APP_KEY")
 #: Where an application has its context processors.
 APP_CONTEXT_PROCESSORS_KEY: Final = web.AppKey[Sequence[ContextProcessor]]("structweb.mako.APP_CONTEXT_PROCESSORS_KEY")
 #: Where a request has what the context processors returned.
@@ -58,22 +73,22 @@ class MakoRenderingException(Exception):
 def setup(
     app: web.Application,
     *args: Any,  # Any: the lookup's own
-    app_key: web.AppKey[TemplateLookup] = APP_KEY,
+    app_key: web.AppKey[Lookup] = APP_KEY,
     context_processors: Sequence[ContextProcessor] = (),
     **kwargs: Any,  # Any: the lookup's own
-) -> TemplateLookup:
+) -> Lookup:
     """Give an application, and those below it, a Mako lookup; call it before the application starts.
 
     `args` and `kwargs` go to `mako.lookup.TemplateLookup`.  `context_processors` are called with each request; what they
     return is in the context of its templates, under what the handler says.  Several lookups have an `app_key` each.
     """
-    lookup = TemplateLookup(*args, **kwargs)
+    lookup: Lookup = TemplateLookup(*args, **kwargs)
     app[app_key] = lookup
     add_processors(app, context_processors, REQUEST_CONTEXT_KEY, APP_CONTEXT_PROCESSORS_KEY)
     return lookup
 
 
-def get_lookup(app: web.Application, *, app_key: web.AppKey[TemplateLookup] = APP_KEY) -> TemplateLookup | None:
+def get_lookup(app: web.Application, *, app_key: web.AppKey[Lookup] = APP_KEY) -> Lookup | None:
     """Return the lookup that `setup` has given this application, None if it has none."""
     return app.get(app_key)
 
@@ -81,7 +96,7 @@ def get_lookup(app: web.Application, *, app_key: web.AppKey[TemplateLookup] = AP
 def template(
     template_name: str,
     *,
-    app_key: web.AppKey[TemplateLookup] = APP_KEY,
+    app_key: web.AppKey[Lookup] = APP_KEY,
     encoding: str = "utf-8",
     status: int = 200,
 ) -> Callable[[TemplateHandler], TemplatedHandler]:
@@ -101,7 +116,7 @@ def render_template(
     request: web.Request,
     context: Context | None,
     *,
-    app_key: web.AppKey[TemplateLookup] = APP_KEY,
+    app_key: web.AppKey[Lookup] = APP_KEY,
     encoding: str = "utf-8",
     status: int = 200,
 ) -> web.Response:
@@ -115,7 +130,7 @@ def render_string(
     request: web.Request,
     context: Context,
     *,
-    app_key: web.AppKey[TemplateLookup] = APP_KEY,
+    app_key: web.AppKey[Lookup] = APP_KEY,
 ) -> str:
     """Return a rendered template, of the lookup of the request's application or of the nearest one around it.
 

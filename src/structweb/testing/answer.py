@@ -213,9 +213,9 @@ class ClientResponseError(Exception):
 
     def __init__(self, response: ClientResponse) -> None:
         super().__init__(f"{response.status}, message={response.reason!r}, url={str(response.url)!r}")
-        self.status = response.status
-        self.message = response.reason
-        self.headers = response.headers
+        self.status: int = response.status
+        self.message: str = response.reason
+        self.headers: CIMultiDictProxy[str] = response.headers
 
 
 class ContentTypeError(ValueError):

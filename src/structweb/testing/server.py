@@ -50,9 +50,9 @@ class BaseTestServer(ABC):
         **runner_kwargs: Any,  # Any: as the runner takes them
     ) -> None:
         self.runner: BaseRunner | None = None
-        self.host = host
-        self.port = port
-        self.scheme = scheme
+        self.host: str = host
+        self.port: int | None = port
+        self.scheme: str = scheme
         self.skip_url_asserts = skip_url_asserts
         self.socket_factory = socket_factory
         #: Whether it is reached through memory.
@@ -103,7 +103,8 @@ class BaseTestServer(ABC):
             return
         sock = self.socket_factory(self.host, self.port or 0, _family(self.host))
         try:
-            self.host, self.port = sock.getsockname()[:2]
+            address: tuple[str, int] = sock.getsockname()[:2]
+            self.host, self.port = address
             await SockSite(runner, sock, ssl_context=context).start()
         except BaseException:
             sock.close()
@@ -121,7 +122,8 @@ class BaseTestServer(ABC):
         if self.runner is None or self._closed:
             return
         self._closed = True
-        self._root = self.port = None
+        self._root = None
+        self.port = None
         pipes, self._pipes = self._pipes, None
         try:
             await self.runner.cleanup()
