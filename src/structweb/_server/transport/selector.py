@@ -9,7 +9,7 @@ from structweb._server.config import ServerConfig
 from structweb._server.transport.base import Inbound, Transport
 from structweb._server.transport.disk import HAS_SENDFILE, cannot_sendfile
 from structweb._server.transport.pull import READ_MORE, READ_SIZE, READS_IN_A_ROW
-from structweb._server.transport.push import Loop, PushTransport, TlsLayer, Waiter, wake
+from structweb._server.transport.push import Loop, PushTransport, TlsLayer, Waiter, step, wake
 from structweb._server.transport.sockets import HAS_SENDMSG, close_socket
 
 # The loops' own transports let the writer go on when a quarter of the limit is left.
@@ -94,7 +94,12 @@ class SelectorTransport(PushTransport):
                 self._appetite, self._helpings = READ_MORE, READS_IN_A_ROW
             else:
                 self._appetite, self._helpings = READ_SIZE, 0
-            self._arrived(data)
+            receiver = self._receiver
+            if receiver is None or receiver.done() or self._codec is not None:
+                self._arrived(data)
+            else:  # it waits, so nothing is held
+                self._ahead = data
+                step(receiver)
         else:
             self._no_more(_ENDED, None)
 
