@@ -52,8 +52,11 @@ def stream(seed: int) -> tuple[Setting, bytes]:
     return chosen, FrameStream(rng, client=chosen.client, deflate=chosen.deflate is not None).read()
 
 
-def transcript(pieces: Iterable[bytes], chosen: Setting, *, express: bool) -> list[Said]:
-    """Feed `pieces` one by one, read all there is after each of them, and return what came out."""
+def transcript(pieces: Iterable[bytes], chosen: Setting, *, express: bool, whole: bool = False) -> list[Said]:
+    """Feed `pieces` one by one, read all there is after each of them, and return what came out.
+
+    `whole`: as a server does it, which asks of each piece whether it is a message.
+    """
     wire = WebSocketWire(
         client=chosen.client,
         limits=chosen.limits,
@@ -66,7 +69,9 @@ def transcript(pieces: Iterable[bytes], chosen: Setting, *, express: bool) -> li
         wire.close(1001)
     try:
         for piece in pieces:
-            wire.feed(piece)
+            message = wire.feed_whole(piece) if whole and piece else wire.feed(piece)
+            if message is not None:
+                said.append(_say(message))
             _read(wire, said)
         if chosen.eof:
             wire.feed_eof()
@@ -107,7 +112,11 @@ def read(wire: WebSocketWire, data: bytes, step: int | None = None) -> list[Even
 
 def _read(wire: WebSocketWire, said: list[Said]) -> None:
     while (event := wire.next_event()) is not None:
-        said.append((type(event).__name__, *(getattr(event, name) for name in event.__slots__)))
+        said.append(_say(event))
+
+
+def _say(event: Event) -> Said:
+    return (type(event).__name__, *(getattr(event, name) for name in event.__slots__))
 
 
 def difference(data: bytes, chosen: Setting, seed: int = 0) -> str | None:
@@ -119,12 +128,14 @@ def difference(data: bytes, chosen: Setting, seed: int = 0) -> str | None:
     expected = transcript([data], chosen, express=False)
     if bugs := [words for words in expected if words[0] == "bug"]:
         return f"wsproto, whole: {bugs}"
-    for name, given, express in (
-        ("lane", [data], True),
-        ("lane, split", pieces, True),
-        ("wsproto, split", pieces, False),
+    for name, given, express, whole in (
+        ("lane", [data], True, False),
+        ("lane, split", pieces, True, False),
+        ("lane, split, as a server reads", pieces, True, True),
+        ("wsproto, split", pieces, False, False),
+        ("wsproto, split, as a server reads", pieces, False, True),
     ):
-        found = transcript(given, chosen, express=express)
+        found = transcript(given, chosen, express=express, whole=whole)
         if found != expected:
             return f"{name}: {found}\nwsproto, whole: {expected}\npieces: {given}\n{chosen}"
     return _wsproto_difference(data, chosen)
@@ -137,8 +148,11 @@ def _wsproto_difference(data: bytes, chosen: Setting) -> str | None:
         taken = lane.take(data, 0)
     except Exception as exc:  # noqa: BLE001  # as above
         return f"lane: {exc!r}"
+    alone_in_its_piece = lane.only(data)
     if taken is None:
-        return None
+        return None if alone_in_its_piece is None else f"lane: {alone_in_its_piece}, but not at the start of more"
+    if alone_in_its_piece not in (None, taken) or (alone_in_its_piece is not None and lane.end != len(data)):
+        return f"lane: {taken}, {lane.end} of {len(data)} bytes\nin one: {alone_in_its_piece}"
     connection = Connection(CLIENT if chosen.client else SERVER)
     connection.receive_data(data[: lane.end] + frame(PING, b"?", key=None if chosen.client else KEYS[1]))
     alone = list(connection.events())

@@ -82,6 +82,28 @@ def test_bytes_wait_until_somebody_asks(express):
     assert wire.buffered == 0
 
 
+def test_a_piece_that_is_a_message_may_be_read_in_one_call(express):
+    """Behind what was fed before, it keeps its place."""
+    wire = make(express)
+    message, ping = frame(1, b"hello", key=KEY), frame(9, b"?", key=KEY)
+    for _ in range(2):
+        assert (wire.feed_whole(message) or wire.next_event()) == Text("hello")
+        assert wire.next_event() is None
+        assert wire.feed_whole(ping) is None
+        assert wire.feed_whole(message) is None
+        assert [wire.next_event() for _ in range(3)] == [Ping(b"?"), Text("hello"), None]
+        assert wire.feed_whole(message[:7]) is None
+        assert wire.next_event() is None
+        assert wire.feed_whole(message[7:]) is None
+        assert [wire.next_event() for _ in range(2)] == [Text("hello"), None]
+    assert wire.feed_whole(b"") is None
+    assert wire.feed_whole(message) is None
+    assert wire.buffered == len(message)
+    assert [wire.next_event() for _ in range(3)] == [Text("hello"), Close(1006), None]
+    assert wire.feed_whole(message) is None
+    assert wire.next_event() is None
+
+
 def test_a_silent_websocket_keeps_nothing(express):
     wire = make(express)
     piece = frame(TEXT, b"hello", key=KEY) * 2

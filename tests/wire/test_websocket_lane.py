@@ -1,5 +1,6 @@
 """The law of the lane: what it takes, wsproto reads the same; from all else it stays out."""
 
+import itertools
 from random import Random
 
 import pytest
@@ -125,6 +126,7 @@ def test_text_may_stay_as_it_came():
 def test_it_stays_out_of_all_else(client, data):
     lane = Lane(LIMITS, client=client, decode_text=True)
     assert lane.take(frame(**data, key=key_for(client)), 0) is None
+    assert lane.only(frame(**data, key=key_for(client))) is None
 
 
 @SIDES
@@ -134,6 +136,7 @@ def test_it_stays_out_of_what_is_masked_wrongly(client, opcode, size):
     lane = Lane(LIMITS, client=client, decode_text=True)
     data = frame(opcode, b"x" * size, key=key_for(not client))
     assert lane.take(data, 0) is None
+    assert lane.only(data) is None
     assert not lane.waits(data[:-1], 0)
 
 
@@ -144,6 +147,7 @@ def test_it_stays_out_of_what_is_too_long(client, limits):
     assert lane.take(frame(2, b"x" * 100, key=key_for(client)), 0) is not None
     data = frame(2, b"x" * 101, key=key_for(client))
     assert lane.take(data, 0) is None
+    assert lane.only(data) is None
     assert not lane.waits(data[:-1], 0)
 
 
@@ -156,6 +160,7 @@ def test_it_stays_out_of_what_is_not_complete(client, size):
         for end in (*range(20), len(data) - 1):
             if end < len(data):
                 assert lane.take(data[:end], 0) is None
+                assert lane.only(data[:end]) is None
 
 
 @SIDES
@@ -173,6 +178,25 @@ def test_binary_frames_are_waited_for(client, size):
         assert lane.waits(data[:header], 0) is waits
         assert lane.waits(data[:-1], 0) is waits
         assert lane.waits(data, 0) is False
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65535])
+def test_a_masked_frame_that_is_all_there_is_takes_one_look(size):
+    lane = Lane(LIMITS, client=False, decode_text=True)
+    text, binary = frame(1, b"x" * size, key=KEY), frame(2, b"x" * size, key=KEY)
+    assert lane.only(text) == Text("x" * size)
+    assert lane.only(binary) == Binary(b"x" * size)
+    assert lane.only(binary + b"\x82") is None
+    assert lane.only(binary + binary) is None
+    assert Lane(LIMITS, client=False, decode_text=False).only(frame(1, b"\xff" * size, key=KEY)) == Text(b"\xff" * size)
+
+
+def test_what_is_all_there_is_has_the_same_limits():
+    for size, opcode in itertools.product((10, 300), (1, 2)):
+        lane = Lane(WebSocketLimits(message=size), client=False, decode_text=True)
+        assert lane.only(frame(opcode, b"x" * size, key=KEY)) is not None
+        assert lane.only(frame(opcode, b"x" * (size + 1), key=KEY)) is None
+        assert lane.only(frame(opcode, b"x" * (size + 3), key=KEY)) is None
 
 
 class Watched(bytes):

@@ -21,6 +21,7 @@ from structweb._server.websocket_inbox import Incoming, WebSocketState
 from structweb._server.websocket_outbox import WebSocketSettings
 from structweb._wire.websocket import Event, WebSocketError, WebSocketWire
 from structweb._wire.websocket_events import Binary, Close, Ping, Text
+from structweb._wire.websocket_lane import BINARY, TEXT, server_frame
 
 if TYPE_CHECKING:
     from structweb._server.connection import Connection
@@ -103,16 +104,14 @@ class WebSocketSession(ClosingHandshake):
         try:
             if self._turns > _FAIR_SHARE:
                 await self._give_way()
-            if here:
-                connection.watching = True  # what it waits for here is no reason to call the attendant
+            connection.watching |= here  # what it waits for here is no reason to call the attendant
             # Inbox, wire, transport: in one frame, since each coroutine on the way of a message is half a microsecond.
             while True:
                 if inbox.messages:
                     return shape(inbox.take())
                 event = None if wire.drained else wire.next_event()
                 if event is not None:
-                    kind = event.__class__
-                    if (kind is Text or kind is Binary) and self.state is _OPEN:
+                    if self.state is _OPEN and (event.__class__ is Binary or event.__class__ is Text):
                         return shape(event)
                     if (left := self._see_to(event)) is not None:
                         return shape(left)
@@ -129,17 +128,19 @@ class WebSocketSession(ClosingHandshake):
                     try:
                         if (coming := transport.expect()) is not None:
                             await coming
-                        self._take(transport.expected() or await transport.receive())
+                        data = transport.expected() or await transport.receive()
                     except (ConnectionError, InterruptedError) as exc:
                         self._not_read(exc)
+                        continue
                     finally:
                         self.reader = _NOBODY
+                    if (message := self._take_whole(data)) is not None and self.state is _OPEN:
+                        return shape(message)
         except WebSocketError as exc:
             return shape(self._break_off(exc))
         finally:
             self.receiving = False
-            if here:
-                connection.watching = False
+            connection.watching &= not here
             if not here or self.state is not _OPEN:
                 self._attendant.rouse()
 
@@ -175,6 +176,12 @@ class WebSocketSession(ClosingHandshake):
         else:
             self.wire.feed_eof()
 
+    def _take_whole(self, data: bytes) -> Text | Binary | None:
+        """Take what was read; return it, if it is a message."""
+        if self._heart is not None:
+            self._heart.heard = True
+        return self.wire.feed_whole(data)
+
     def _not_read(self, exc: ConnectionError | InterruptedError) -> None:
         if isinstance(exc, ConnectionError):
             self.lose(exc)
@@ -202,6 +209,25 @@ class WebSocketSession(ClosingHandshake):
             connection.watching = False
 
     # -- sending ---------------------------------------------------------------------------------------------------
+
+    def post_bytes(self, payload: bytes, first: int = BINARY) -> bool:
+        """Send a message that is not compressed, as `post` does; False, too, if messages are."""
+        transport = self._transport
+        turns, behind = self._turns + 1, transport.congested
+        if behind or turns > _FAIR_SHARE or self.state is not _OPEN or not self.wire.plain:
+            return False
+        self._turns = turns
+        frame = server_frame(first, payload)
+        transport.write(frame)
+        outbox = self.outbox
+        outbox.written += len(frame)
+        if transport.congested:
+            outbox.flush()
+        return True
+
+    def post_str(self, data: str) -> bool:
+        """Send a text message, as `post_bytes` does."""
+        return self.wire.plain and self.post_bytes(data.encode(), TEXT)
 
     def post(self, encode: Callable[[Any], bytes], data: Any) -> bool:  # Any: `encode` knows
         """Send at once, if nobody has to wait or to be let past for that; tell whether it was possible.

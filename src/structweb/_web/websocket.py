@@ -17,7 +17,6 @@ from structweb._web.request import JSONDecoder
 from structweb._web.response import JSONEncoder
 from structweb._web.streaming import Stage, StreamResponse
 from structweb._web.websocket_messages import (
-    LAST,
     WebSocketReady,
     WSCloseCode,
     WSMessage,
@@ -281,10 +280,9 @@ class WebSocketResponse(StreamResponse):
         return session.receive(self._next)  # as `receive` has it, a coroutine less
 
     def _next(self, event: Incoming | None) -> WSMessage:
-        message = self._message(event)
-        if message[0] in LAST:
+        if event is None or event.__class__ is Close:  # what `LAST` has for types
             raise StopAsyncIteration
-        return message
+        return self._message(event)
 
     async def iter_text(self) -> AsyncIterator[str]:
         """Iterate over text messages to the end.  Raises WSMessageTypeError for another one, and what broke it."""
@@ -312,14 +310,14 @@ class WebSocketResponse(StreamResponse):
         session = self._session or self._open()
         if not isinstance(data, str):
             raise TypeError(f"data argument must be str ({type(data)!r})")
-        if compress is None and session.post(self._wire.text, data):
-            return
-        if not await session.send(self._wire.text, data, compress=compress):
-            self._dropped += 1
+        if not (compress is None and (session.post_str(data) or session.post(self._wire.text, data))):
+            self._dropped += not await session.send(self._wire.text, data, compress=compress)
 
     async def send_bytes(self, data: Bytes, compress: int | None = None) -> None:
         """Send a binary message, as `send_str` sends text."""
         session = self._session or self._open()
+        if data.__class__ is bytes and compress is None and session.post_bytes(data):
+            return
         if not isinstance(data, Bytes):
             raise TypeError(f"data argument must be byte-ish ({type(data)!r})")
         if compress is None and session.post(self._wire.binary, data):

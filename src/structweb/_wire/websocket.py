@@ -95,6 +95,7 @@ class WebSocketWire:
         "_masked",
         "_start",
         "drained",
+        "plain",
     )
 
     def __init__(
@@ -111,6 +112,8 @@ class WebSocketWire:
         self._lane = Lane(limits, client=client, decode_text=decode_text) if express else None
         self._masked = client
         self._deflate = deflate is not None
+        #: Whether a message, while the WebSocket is open, is sent as the frame that `server_frame` makes of it.
+        self.plain: Final = express and deflate is None and not client
         self._input = _Input.OPEN
         # What nobody has taken yet is _data[_start:].  One piece from the peer is kept as it came, without a copy.
         self._data: bytes | bytearray = b""
@@ -150,6 +153,21 @@ class WebSocketWire:
             joined += data
             self._data = joined
         self._start = 0
+
+    def feed_whole(self, data: bytes) -> Text | Binary | None:
+        """Take what a read gave, b"" for the end; return the message that it is, or None: then ask `next_event`.
+
+        It is `feed` and `next_event` for what comes most: one frame that is a message, in one piece.
+        """
+        if self.drained and self._between and self._lane is not None:  # so it holds nothing, and is not over
+            event = self._lane.only(data)
+            if event is not None:
+                return event
+        if data:
+            self.feed(data)
+        else:
+            self.feed_eof()
+        return None
 
     def feed_eof(self) -> None:
         """Note that the peer ended its side: without its close frame, the last event is ``Close(1006)``."""
