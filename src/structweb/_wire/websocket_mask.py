@@ -3,8 +3,8 @@
 In Python the best way depends on the size (CPython 3.11, bytes to bytes, in us):
 
     size      32    512    1024    4096    65536
-    integers  0.4   1.5    2.5     8.4     187
-    strides   1.4   1.9    2.2     5.7     122
+    integers  0.3   1.3    2.3     7.7     115
+    strides   1.0   1.5    2.0     5.1     62
 
 With the extra ``structweb[speed]``, the C function of websockets does it: 0.2 us for 4096 bytes.
 """
