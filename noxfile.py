@@ -125,6 +125,13 @@ def browser(session: nox.Session) -> None:
 
 
 @nox.session
+def databases(session: nox.Session) -> None:
+    """Cancel requests at random while they speak to a real Redis and a real PostgreSQL; without one, its part is skipped."""
+    session.install(".[all]", *group("tests"), *group("databases"))
+    session.run("python", "-W", "error", "-m", "pytest", "-m", "databases", "tests/databases", *session.posargs)
+
+
+@nox.session
 def gigabytes(session: nox.Session) -> None:
     """Move a gigabyte each way, to clients that are fast and slow, and see that the server's memory stays flat."""
     session.install(".[all]", *group("tests"))

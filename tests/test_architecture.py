@@ -24,6 +24,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 FLOORS = ("_wire", "_server", "_web")
 #: The only files that may name a backend: the seam, where the loop starts, and where tests take hold of it.
 BACKEND_FILES = {
+    "_server/native.py",
     "_server/transport/asyncio.py",
     "_server/transport/trio.py",
     "_web/run.py",

@@ -6,6 +6,7 @@ from structweb._server.access_log import (
     KeyMethod,
 )
 from structweb._server.config import ServerConfig
+from structweb._server.native import run_native
 from structweb._server.reasons import CancelReason
 from structweb._web.app import Application
 from structweb._web.content import (
@@ -347,6 +348,7 @@ __all__ = [
     "readiness",
     "route",
     "run_app",
+    "run_native",
     "serve",
     "static",
     "trusted_proxies",
