@@ -41,6 +41,7 @@ SCOPE = {
         *(f"W-{number:03}" for number in numbers((189, 195))),
         *(f"X-{number:02}" for number in numbers((34, 36))),
     ],
+    "shutdown": ["B-02", "B-08", "B-12"],
     "jobs": [
         *(f"S-{number:02}" for number in numbers((28, 36))),
         *(f"J-{number:02}" for number in numbers((1, 22))),

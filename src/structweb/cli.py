@@ -17,6 +17,7 @@ from structweb._server.listeners import ListenError
 from structweb._server.log import access_logger
 from structweb._server.version import __version__
 from structweb._web.app import Application
+from structweb._web.lifespan import CLEANUP_TIMEOUT
 from structweb._web.run import KEEPALIVE, run_app
 from structweb._web.sites import ProxyProtocol
 from structweb._wire.trust import Trusted
@@ -88,6 +89,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         default=0.0,
         help="seconds to go on serving after the signal, while probes for readiness see 503",
     )
+    _add_cleanup(parser)
     add("--keepalive-timeout", metavar="S", type=_seconds, default=KEEPALIVE, help="seconds for idle connections")
     add(
         "--disconnect",
@@ -100,6 +102,16 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     logs.add_argument("--no-access-log", action="store_true", help="log no requests")
     add("--log-level", choices=("debug", "info", "warning", "error"), default="debug", help="default: %(default)s")
     add("--debug", action="store_true", help="show tracebacks in the pages of errors")
+
+
+def _add_cleanup(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--cleanup-timeout",
+        metavar="S",
+        type=_seconds,
+        default=CLEANUP_TIMEOUT,
+        help="seconds for each step of clean-up",
+    )
 
 
 def _serve(parser: argparse.ArgumentParser, options: argparse.Namespace, rest: list[str]) -> None:
@@ -124,6 +136,7 @@ def _serve(parser: argparse.ArgumentParser, options: argparse.Namespace, rest: l
             proxy_protocol=options.proxy_protocol,
             shutdown_timeout=options.shutdown_timeout,
             drain_delay=options.drain_delay,
+            cleanup_timeout=options.cleanup_timeout,
             reuse_port=options.reuse_port or None,
             keepalive_timeout=options.keepalive_timeout,
             access_log_format=options.access_log_format,

@@ -147,3 +147,19 @@ def test_a_second_signal_ends_it_at_once(backend, tmp_path, hangs):
         return took
 
     best_of(attempt, AT_ONCE)
+
+
+def test_a_clean_up_that_hangs_is_cut_and_named(backend, tmp_path):
+    def attempt() -> float:
+        options = ("--shutdown-timeout", "60", "--cleanup-timeout", str(TIMEOUT))
+        with Server(backend, tmp_path, *options, cleanup=60) as server:
+            code, took = server.end()
+            said = server.said + server.output()
+        assert code == 0
+        assert took >= TIMEOUT
+        assert "cut short: context tests.system.program_app.make_app.<locals>.house, after 0.5 s, at " in said, said
+        assert "program_app.py:" in said
+        assert not (tmp_path / "cleaned").exists()
+        return took
+
+    best_of(attempt, TIMEOUT + LEEWAY)

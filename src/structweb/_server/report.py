@@ -1,7 +1,7 @@
 """What a shutdown did."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from structweb._server.log import server_logger
 
@@ -41,8 +41,37 @@ class ConnectionRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StepRecord:
+    """What became of a step of the clean-up, or of a task that had to end for it.  `str()` makes a line of it."""
+
+    #: "task", "service", "job", "context" or "on_cleanup".
+    kind: str
+    name: str
+    #: "done"; "failed", with an error; "cut short", because its time was up; "abandoned", because it did not even end
+    #: then: whoever leaves the application waits for it.
+    outcome: str
+    #: How long it took, or had been waited for.
+    seconds: float = 0.0
+    #: What it raised, or empty.
+    error: str = ""
+    #: File, line and function of the await where it was when its time was up; the innermost that is not a library's.
+    waits_at: str = ""
+
+    def __str__(self) -> str:
+        parts = [f"{self.outcome}: {self.kind} {self.name}", f"after {self.seconds:.1f} s"]
+        if self.waits_at:
+            parts.append(f"at {self.waits_at}")
+        if self.error:
+            parts.append(self.error)
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ShutdownReport:
-    """What became of the connections that were there when a shutdown began.  `str()` makes a paragraph of it."""
+    """What became of the connections that were there when a shutdown began, and then of all that had to be cleaned up.
+
+    `str()` makes a paragraph of it.
+    """
 
     #: Busy ones that ended by themselves, as they were when the shutdown began.
     finished: tuple[ConnectionRecord, ...] = ()
@@ -54,13 +83,16 @@ class ShutdownReport:
     abandoned: tuple[ConnectionRecord, ...] = ()
     #: How many had no exchange under way, and were closed at once.
     idle: int = 0
-    #: How long it took.
+    #: How long that took.
     seconds: float = 0.0
+    #: Background tasks, services, jobs that were cut, clean-up contexts and receivers of on_cleanup, in the order in
+    #: which they ended; there once the runner has been cleaned up.
+    steps: tuple[StepRecord, ...] = ()
 
     @property
     def clean(self) -> bool:
         """Whether nothing had to be cut short."""
-        return not self.cancelled and not self.abandoned
+        return not self.cancelled and not self.abandoned and not any(map(_is_cut, self.steps))
 
     def to_json(self) -> str:
         """Return it as a JSON object with the names of the attributes."""
@@ -72,8 +104,20 @@ class ShutdownReport:
         lines += [f"  cancelled: {record}" for record in self.cancelled]
         lines += [f"  shield lifted: {record}" for record in self.lifted]
         lines += [f"  abandoned: {record}" for record in self.abandoned]
+        lines += [f"  {step}" for step in self.steps if step.outcome != "done"]
         return "\n".join(lines)
 
     def log(self) -> None:
         """Put it on record: as a warning when something was cut short."""
         (server_logger.info if self.clean else server_logger.warning)("%s", self)
+
+    def with_steps(self, steps: tuple[StepRecord, ...]) -> "ShutdownReport":
+        """Return it with what the clean-up did; put on record who was cut short or failed."""
+        troubled = [str(step) for step in steps if step.outcome != "done"]
+        if troubled:
+            server_logger.warning("\n  ".join(["Clean-up was not clean:", *troubled]))
+        return replace(self, steps=steps)
+
+
+def _is_cut(step: StepRecord) -> bool:
+    return step.outcome in ("cut short", "abandoned")

@@ -14,6 +14,7 @@ import anyio
 import anyio.abc
 
 from structweb._server.firewall import is_ending, unwrapped
+from structweb._server.report import StepRecord
 from structweb._server.whereabouts import await_point
 from structweb._web.failures import fatal_in
 
@@ -43,6 +44,23 @@ class Running:
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     #: What it awaits.
     awaited: object = None
+    #: When it was told to end.
+    told: float | None = None
+    #: Whether a report has it.
+    recorded: bool = False
+
+    def end(self) -> None:
+        """Tell it to end."""
+        if self.told is None:
+            self.told = anyio.current_time()
+        self.scope.cancel()
+
+    def record(self, outcome: str, error: Exception | None = None, waits_at: str = "") -> StepRecord:
+        """Return what a report says of it."""
+        kind = "service" if self.service else "task"
+        seconds = 0.0 if self.told is None else anyio.current_time() - self.told
+        said = "" if error is None else repr(error)
+        return StepRecord(kind=kind, name=self.name, outcome=outcome, seconds=seconds, error=said, waits_at=waits_at)
 
     def __str__(self) -> str:
         where = await_point(self.awaited)
@@ -61,6 +79,8 @@ class BackgroundTasks:
         self.failure: Exception | None = None
         #: What tasks raised when they were told to stop.
         self.late: list[Exception] = []
+        #: How tasks ended: those that failed, and those that were there when all were told to stop.
+        self.records: list[StepRecord] = []
         self._on_failure = on_failure
         self._running: list[Running] = []
         self._stopping = False
@@ -97,12 +117,14 @@ class BackgroundTasks:
         finally:
             if self._running:
                 for task in self._running:
-                    task.scope.cancel()
+                    task.end()
+                    task.recorded = True
+                    self.records.append(task.record("abandoned", waits_at=await_point(task.awaited) or ""))
                 self.task_group.start_soon(self._name_the_stubborn, name="structweb farewell")
 
     async def _end(self, tasks: list[Running]) -> None:
         for task in tasks:
-            task.scope.cancel()
+            task.end()
         while any(task in self._running for task in tasks):
             self._changed = anyio.Event()
             await self._changed.wait()
@@ -128,11 +150,15 @@ class BackgroundTasks:
             else:  # a stray cancellation, say: on asyncio it would end the whole group, and nobody would know why
                 self._failed(task, stray(f"background task {task.name}", error))
         finally:
+            if self._stopping and not task.recorded:
+                self.records.append(task.record("done"))
             task.awaited = None
             self._running.remove(task)
             self._changed.set()
 
     def _failed(self, task: Running, error: Exception) -> None:
+        task.recorded = True
+        self.records.append(task.record("failed", error))
         if self._stopping:
             self.late.append(error)
         elif self.failure is None:

@@ -1,11 +1,13 @@
 """Clean-up contexts: what is before the `yield` runs at start-up, what is behind it at clean-up."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack
 from inspect import iscoroutine
 from typing import TYPE_CHECKING
 
 import anyio
+
+from structweb._server.report import StepRecord
 
 if TYPE_CHECKING:
     from structweb._web.app import Application
@@ -19,6 +21,16 @@ class HeldContext:
     """A clean-up context that was entered, inside a cancel scope of its own."""
 
     __slots__ = ("_context", "name", "scope")
+
+    @property
+    def budget(self) -> float | None:
+        """Seconds that the context itself says its clean-up may take (as `cleanup_timeout`); None if it does not."""
+        return getattr(self._context, "cleanup_timeout", None)
+
+    @property
+    def records(self) -> Sequence[StepRecord]:
+        """What the context itself tells of its clean-up (as `cleanup_records`)."""
+        return getattr(self._context, "cleanup_records", ())
 
     def __init__(
         self, context: AbstractAsyncContextManager[object, bool | None], scope: anyio.CancelScope, name: str

@@ -5,28 +5,29 @@ receivers, with a sub-application's contexts and receivers at the place where it
 order of an end: the background tasks and services, every context in strict reverse (a sub-application's before its
 parent's), then the on_cleanup receivers, in the order of their lists as in aiohttp.
 
-Each context lies in a cancel scope of its own, which does nothing until the surroundings are cancelled (by a signal,
-or by a crashed task group that another context holds open).  Then it becomes the context's shield, for a bounded
-time: otherwise a clean-up would end at its first await.
+Each context lies in a cancel scope of its own, which does nothing until the context is left.  Then it bounds how long
+that may take; and where the surroundings are cancelled (by a signal, or by a crashed task group that another context
+holds open) it becomes the context's shield: otherwise a clean-up would end at its first await.
 """
 
 import logging
+import math
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack
 from enum import Enum
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeVarTuple
 
 import anyio
-import anyio.abc
 
 from structweb._server.firewall import is_ending, unwrapped
 from structweb._server.notice import ShutdownNotice
+from structweb._server.report import StepRecord
 from structweb._web.background import BackgroundTasks
 from structweb._web.contexts import HeldContext
-from structweb._web.failures import CleanupError, reraise
+from structweb._web.failures import reraise
 from structweb._web.signal import settle
+from structweb._web.unwinding import Step, Unwinding, is_cancellation
 
 if TYPE_CHECKING:
     from structweb._web.app import Application
@@ -37,6 +38,8 @@ logger = logging.getLogger("structweb.web")
 
 #: Seconds that clean-up may still take once the task that runs it has been cancelled.
 CLEANUP_GRACE: Final = 10.0
+#: Seconds that each step of a clean-up may take.
+CLEANUP_TIMEOUT: Final = 10.0
 
 
 class SubApplicationHook:
@@ -64,70 +67,6 @@ class Stage(Enum):
     ENDED = "ended"
 
 
-class Unwinding:
-    """A clean-up under way: runs step after step, whatever became of those before, and keeps what they raised."""
-
-    def __init__(self, lifespan: "Lifespan", interrupt: BaseException | None) -> None:
-        self.errors: list[Exception] = []
-        #: The cancellation (or KeyboardInterrupt, SystemExit) that is on its way outwards meanwhile.
-        self.interrupt = interrupt
-        self._lifespan = lifespan
-        self._limit: float | None = None
-
-    async def run(self, scope: anyio.CancelScope, step: Callable[[], Awaitable[object]], name: object) -> None:
-        """Await `step` and exit `scope`, which was entered before; shield it if the surroundings are cancelled."""
-        if is_ending():
-            if self._limit is None:
-                self._limit = anyio.current_time() + self._lifespan.grace
-            scope.deadline = self._limit
-            scope.shield = True
-        cut = False
-        try:
-            with ExitStack() as stack:
-                stack.push(scope)
-                await step()
-        except Exception as exc:  # noqa: BLE001 - it is raised when every step has run
-            self.note(exc)
-        except BaseException as exc:  # noqa: BLE001 - it goes on when every step has run
-            self.interrupt = unwrapped(exc)
-            cut = is_cancellation(exc) and scope.cancel_called
-        if cut or scope.cancelled_caught:
-            logger.warning("Clean-up %s was cut short %s s after the cancellation", name, self._lifespan.grace)
-
-    async def leave(self, task_group: anyio.abc.TaskGroup) -> None:
-        """Leave the outermost task group; it swallows the cancellation if a scope inside was the reason for it."""
-        try:
-            async with AsyncExitStack() as stack:
-                stack.push_async_exit(task_group)
-                task_group.cancel_scope.cancel()
-                if self.interrupt is not None and is_cancellation(self.interrupt):
-                    reraise(self.interrupt)
-        except Exception as exc:  # noqa: BLE001 - it is raised when every step has run
-            self.note(exc)
-        except BaseException as exc:  # noqa: BLE001 - the caller lets it go on
-            self.interrupt = unwrapped(exc)
-        else:
-            if self.interrupt is not None and is_cancellation(self.interrupt):
-                self.interrupt = None
-
-    def note(self, error: Exception) -> None:
-        """Keep an error of a step."""
-        found = unwrapped(error)
-        self.errors.append(found if isinstance(found, Exception) else error)
-
-    def raise_errors(self) -> None:
-        """Raise what the steps raised, if anything."""
-        if len(self.errors) > 1:
-            raise CleanupError("Multiple errors on cleanup stage", self.errors)
-        if self.errors:
-            reraise(self.errors[0])
-
-    def log_errors(self, occasion: str) -> None:
-        """Log what the steps raised, where another error comes out."""
-        for error in self.errors:
-            logger.error("Error in a clean-up %s", occasion, exc_info=error)
-
-
 class Lifespan:
     """The life of `app` and of its sub-applications, as a context manager: ``async with Lifespan(app): serve()``.
 
@@ -143,12 +82,24 @@ class Lifespan:
 
     Enter and leave in the same task, and leave first what you entered in between.  Once that task is cancelled,
     clean-up has `grace` seconds; the attribute may be lowered at any time (0 cuts each clean-up at its first await).
+
+    A step of the clean-up that takes longer than `cleanup_timeout` is cancelled, and the next one has its turn.
     """
 
     def __init__(
-        self, app: "Application", *, grace: float = CLEANUP_GRACE, on_failure: Callable[[], None] | None = None
+        self,
+        app: "Application",
+        *,
+        grace: float = CLEANUP_GRACE,
+        cleanup_timeout: float = CLEANUP_TIMEOUT,
+        on_failure: Callable[[], None] | None = None,
     ) -> None:
+        if not cleanup_timeout >= 0:
+            raise ValueError(f"cleanup_timeout must be a number of seconds from 0, got {cleanup_timeout!r}")
         self.grace = grace
+        self.cleanup_timeout = cleanup_timeout
+        #: What the clean-up did, step by step, once it is over.
+        self.steps: tuple[StepRecord, ...] = ()
         self._app = app
         self._stage = Stage.NEW
         self._task_id = 0
@@ -260,18 +211,25 @@ class Lifespan:
         """Run every clean-up there is, on_cleanup only if the start was `completed`."""
         self._stage = Stage.ENDED
         self.notice.give()
-        unwinding = Unwinding(self, exc if exc is not None and is_cancellation(exc) else None)
         background = self._background
+        interrupt = exc if exc is not None and is_cancellation(exc) else None
+        unwinding = Unwinding(background.task_group, self.grace, interrupt)
         # What comes behind it needs some of the time that a cancelled task has for all.
-        seconds = self.grace / 2 if is_ending() else self.grace
-        await unwinding.run(anyio.CancelScope().__enter__(), partial(background.stop, seconds), "of background tasks")
+        seconds = self.grace / 2 if is_ending() else self.cleanup_timeout
+        ending = Step("tasks", "of background tasks", partial(background.stop, seconds), math.inf)
+        await unwinding.run(ending, anyio.CancelScope().__enter__())
         while self._held:
             held = self._held.pop()
-            await unwinding.run(held.scope, held.leave, held.name)
+            budget = self.cleanup_timeout if held.budget is None else held.budget
+            await unwinding.run(Step("context", held.name, held.leave, budget), held.scope)
+            unwinding.records += held.records
         if completed:
             for receiver, app in self._cleanup_receivers(self._app):
-                await unwinding.run(anyio.CancelScope().__enter__(), partial(_call, receiver, app), receiver)
-        await unwinding.leave(background.task_group)
+                name = getattr(receiver, "__qualname__", None) or repr(receiver)
+                step = Step("on_cleanup", name, partial(_call, receiver, app), self.cleanup_timeout)
+                await unwinding.run(step, anyio.CancelScope().__enter__())
+        await unwinding.leave()
+        self.steps = (*background.records, *unwinding.records)
         unwinding.errors[:0] = background.late
         unwinding.interrupt = background.fatal or unwinding.interrupt
         for app in self._joined:
@@ -293,8 +251,3 @@ class Lifespan:
 
 async def _call(receiver: Callable[["Application"], Awaitable[object] | None], app: "Application") -> None:
     await settle(receiver, receiver(app))
-
-
-def is_cancellation(exc: BaseException) -> bool:
-    """Tell whether `exc` is the running backend's cancellation."""
-    return isinstance(exc, anyio.get_cancelled_exc_class())

@@ -20,6 +20,7 @@ from structweb._server.listeners import BACKLOG
 from structweb._server.log import access_logger
 from structweb._web.app import Application
 from structweb._web.failures import reraise
+from structweb._web.lifespan import CLEANUP_TIMEOUT
 from structweb._web.runner import AppRunner, GracefulExit
 from structweb._web.settings import ConnectionOptions, ServerOptions, check_names
 from structweb._web.sites import BaseSite, ProxyProtocol, SockSite, TCPSite, UnixSite
@@ -44,6 +45,7 @@ async def serve(
     sock: Sockets | None = None,
     shutdown_timeout: float = 60.0,
     drain_delay: float = 0.0,
+    cleanup_timeout: float = CLEANUP_TIMEOUT,
     ssl_context: ssl.SSLContext | None = None,
     backlog: int = BACKLOG,
     handle_signals: bool = False,
@@ -66,6 +68,7 @@ async def serve(
         handle_signals=handle_signals,
         shutdown_timeout=shutdown_timeout,
         drain_delay=drain_delay,
+        cleanup_timeout=cleanup_timeout,
         **options,
     ) as runner:
         sites: list[BaseSite] = [
@@ -108,6 +111,7 @@ def run_app(
     sock: Sockets | None = None,
     shutdown_timeout: float = 60.0,
     drain_delay: float = 0.0,
+    cleanup_timeout: float = CLEANUP_TIMEOUT,
     keepalive_timeout: float | None = KEEPALIVE,
     ssl_context: ssl.SSLContext | None = None,
     print: Callable[..., object] | None = builtins.print,
@@ -130,7 +134,8 @@ def run_app(
     `host`, `path` and `sock` each name one place to listen, or several.  TCP is among them if no other is, or if
     `host` or `port` is given: without `host` on all interfaces, without `port` on 8080 (8443 with `ssl_context`).
     With `proxy_protocol` each of them is for proxies only, as `TCPSite` has it.
-    Told to stop, it goes on serving for `drain_delay` seconds before anything else, see `BaseRunner`.
+    Told to stop, it goes on serving for `drain_delay` seconds before anything else, see `BaseRunner`.  Each step of
+    clean-up has `cleanup_timeout` seconds, see `AppRunner`.
     When the server listens it says so through `print`; None says nothing.
 
     `backend_options` are those of `anyio.run`: ``{"use_uvloop": True}``.  `options` are `ConnectionOptions`.
@@ -152,6 +157,7 @@ def run_app(
             sock=sock,
             shutdown_timeout=shutdown_timeout,
             drain_delay=drain_delay,
+            cleanup_timeout=cleanup_timeout,
             ssl_context=ssl_context,
             backlog=backlog,
             handle_signals=handle_signals,

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from enum import Enum
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import anyio
 import anyio.lowlevel
@@ -18,15 +18,14 @@ from structweb._server.listeners import Listener
 from structweb._server.report import ShutdownReport
 from structweb._server.signals import open_signals
 from structweb._web.app import Application
+from structweb._web.aside import Aside
 from structweb._web.failures import reraise
-from structweb._web.lifespan import Lifespan
+from structweb._web.lifespan import CLEANUP_TIMEOUT, Lifespan
 from structweb._web.server import AppServer, Server
 from structweb._web.settings import RunnerOptions, settings_from
 
 if TYPE_CHECKING:
     from structweb._web.sites import BaseSite
-
-T = TypeVar("T")
 
 
 class GracefulExit(SystemExit):
@@ -102,7 +101,7 @@ class BaseRunner(ABC):
 
     @property
     def report(self) -> ShutdownReport | None:
-        """What the shutdown finished, cancelled and abandoned; None before it."""
+        """What the shutdown finished, cancelled and abandoned; None before it.  Clean-up adds its steps at its end."""
         return self._report
 
     @abstractmethod
@@ -169,7 +168,7 @@ class BaseRunner(ABC):
 
     async def _open(self) -> None:
         stack = self._stack
-        sentries = await stack.enter_async_context(_Aside(anyio.create_task_group()))
+        sentries = await stack.enter_async_context(Aside(anyio.create_task_group()))
         stack.callback(sentries.cancel_scope.cancel)
         await sentries.start(self._relay_cancellation)
         if self._handle_signals:
@@ -179,7 +178,7 @@ class BaseRunner(ABC):
         self._shelter.shield = True
         stack.callback(setattr, self._shelter, "shield", False)  # a lifespan has a shield and a limit of its own
         server = self._make_server()
-        await stack.enter_async_context(_Aside(server))
+        await stack.enter_async_context(Aside(server))
         self._server = server
         stack.push_async_callback(self._drain, server)
         self._body.__enter__()
@@ -229,6 +228,7 @@ class BaseRunner(ABC):
             await anyio.lowlevel.cancel_shielded_checkpoint()
             reraise(error)
         finally:
+            self._complete_report()
             self._state = State.CLOSED
             self._server = None
             self._sites.clear()
@@ -243,7 +243,13 @@ class BaseRunner(ABC):
         if self.drain_delay:
             with self._delay:
                 await anyio.sleep(self.drain_delay)
-        self._report = await server.shutdown(self.shutdown_timeout, on_shutdown=self.shutdown)
+        try:
+            await server.shutdown(self.shutdown_timeout, on_shutdown=self.shutdown)
+        finally:
+            self._report = server.engine.report
+
+    def _complete_report(self) -> None:  # noqa: B027 - only an application has more to report
+        """Add to the report what came behind the connections."""
 
     def _give_notice(self, server: Server) -> None:
         server.engine.notice.give()
@@ -292,6 +298,7 @@ class BaseRunner(ABC):
 class AppRunner(BaseRunner):
     """Runs an `Application`: starts it up, serves it, and cleans it up.
 
+    Each step of clean-up (a context, a receiver) is cancelled after `cleanup_timeout` seconds; services have as many.
     Takes the `RunnerOptions` as keyword arguments; those in the application's `handler_args` win over them.
     Raises TypeError for what is no Application and for settings that do not exist.
     """
@@ -304,6 +311,7 @@ class AppRunner(BaseRunner):
         access_log_class: type[AbstractAccessLogger] = AccessLogger,
         shutdown_timeout: float = 60.0,
         drain_delay: float = 0.0,
+        cleanup_timeout: float = CLEANUP_TIMEOUT,
         **options: Unpack[RunnerOptions],
     ) -> None:
         super().__init__(handle_signals=handle_signals, shutdown_timeout=shutdown_timeout, drain_delay=drain_delay)
@@ -312,7 +320,7 @@ class AppRunner(BaseRunner):
         every: Any = {"access_log_class": access_log_class, **options, **app.handler_args}  # Any: unchecked as yet
         self._settings = settings_from(every, "AppRunner()")
         self._app = app
-        self._life = Lifespan(app, on_failure=self._fall)
+        self._life = Lifespan(app, cleanup_timeout=cleanup_timeout, on_failure=self._fall)
 
     @property
     def app(self) -> Application:
@@ -332,6 +340,10 @@ class AppRunner(BaseRunner):
     def _give_notice(self, server: Server) -> None:
         self._life.notice.give()
         super()._give_notice(server)
+
+    def _complete_report(self) -> None:
+        if self._report is not None:
+            self._report = self._report.with_steps(self._life.steps)
 
     def _fall(self) -> None:
         """Leave the body, for a service has failed: requests finish, and clean-up raises the error."""
@@ -369,24 +381,3 @@ class ServerRunner(BaseRunner):
 
     def _make_server(self) -> Server:
         return self._web_server
-
-
-class _Aside(AbstractAsyncContextManager[T]):
-    """Enters and leaves `inner`, a task group of some kind, and lets errors of the body pass by it.
-
-    It would cancel its tasks and wrap the error into a group; here it has come to its end by then anyway.
-    """
-
-    def __init__(self, inner: AbstractAsyncContextManager[T]) -> None:
-        self._inner = inner
-
-    async def __aenter__(self) -> T:
-        return await self._inner.__aenter__()
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> bool:
-        if exc is None or isinstance(exc, anyio.get_cancelled_exc_class()):
-            return bool(await self._inner.__aexit__(exc_type, exc, traceback))
-        await self._inner.__aexit__(None, None, None)
-        return False

@@ -10,6 +10,7 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from structweb._server.firewall import FATAL
+from structweb._server.report import StepRecord
 from structweb._web.app import Application
 from structweb._web.failures import reraise
 from structweb._web.keys import AppKey
@@ -20,6 +21,9 @@ from structweb.jobs.work import Work
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+
+#: Seconds that clean-up gives a scheduler beyond its own patience.
+CLEANUP_MARGIN: Final = 0.1
 
 #: Where an application has its scheduler.
 AIOJOBS_SCHEDULER: Final = AppKey("AIOJOBS_SCHEDULER", Scheduler)
@@ -50,6 +54,16 @@ class _Embedded(AbstractAsyncContextManager[None, None]):
         self._scheduler = Scheduler(**options)
         self._shelter = anyio.CancelScope(shield=True)
         self._fatal: BaseException | None = None
+
+    @property
+    def cleanup_timeout(self) -> float:
+        """How long clean-up lets it take: it has its own patience."""
+        return self._scheduler._patience() + CLEANUP_MARGIN
+
+    @property
+    def cleanup_records(self) -> list[StepRecord]:
+        """The jobs that had to be cut, for the report of the shutdown."""
+        return self._scheduler._cut
 
     async def __aenter__(self) -> None:
         self._ended, self._leaving = anyio.Event(), anyio.Event()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 import anyio
 
 from structweb._server.firewall import is_ending, unwrapped
+from structweb._server.report import StepRecord
 from structweb._web.failures import fatal_in, reraise
 from structweb.jobs.work import Work
 
@@ -145,6 +146,11 @@ class Job(Generic[T_co]):
     def place(self) -> str | None:
         """Where it waits: ``file:line in function`` of the innermost await in its own code.  None unless it runs."""
         return None if self._handle is None or self._phase is Phase.CLOSED else self._work.place()
+
+    def _record(self) -> StepRecord:
+        """Return what a report says of a job that has to be cut."""
+        name = self.get_name() or self._work.name
+        return StepRecord(kind="job", name=name, outcome="cut short", seconds=self.age, waits_at=self.place or "")
 
     def get_name(self) -> str | None:
         """Return the name given to it, else that of its coroutine or function; None for one that has no name and still waits."""

@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import math
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import AsyncExitStack
 from contextvars import copy_context
@@ -13,6 +14,7 @@ import anyio
 from anyio.lowlevel import EventLoopToken, current_token
 
 from structweb._server.firewall import FATAL
+from structweb._server.report import StepRecord
 from structweb._web.failures import reraise
 from structweb.jobs.job import Job
 from structweb.jobs.queue import Queue
@@ -86,6 +88,8 @@ class Scheduler(Collection[Job[Any]]):  # Any: jobs of any result
         #: When those that were told to end are too late; None until they are told.
         self._deadline: float | None = None
         self._late: set[Job[Any]] = set()  # Any: as above
+        #: Those that ran when all were told to end, as they were then.
+        self._cut: list[StepRecord] = []
         self._fatal: BaseException | None = None
         self._token: EventLoopToken | None = None
 
@@ -281,7 +285,13 @@ class Scheduler(Collection[Job[Any]]):  # Any: jobs of any result
             self._stage = Stage.CLOSED
             self._queue.close(reason)
             for job in [*self._active, *self._shields]:
+                self._cut.append(job._record())
                 job._stop(reason)
+
+    def _patience(self) -> float:
+        """Return how long it may take to wind down."""
+        waits = (self._wait_timeout, self._close_timeout)
+        return sum(math.inf if seconds is None else seconds for seconds in waits)
 
     def _busy(self) -> bool:
         return bool(self._active or self._shields or self._queue)
