@@ -82,7 +82,7 @@ class MemcachedStorage(RecordStorage):
             # Whoever is cancelled does not wait for the answer.
             return await to_thread.run_sync(self._in_turn, call, abandon_on_cancel=True)
         except (MemcacheError, OSError) as exc:
-            log.error("memcached does not keep sessions: %r", exc)  # noqa: TRY400 - once a request, without its traceback
+            log.error("memcached does not keep sessions: %r", exc)
             raise StorageUnavailable(text="503: the sessions are unavailable") from exc
 
     def _in_turn(self, call: Callable[[], T]) -> T:

@@ -56,5 +56,5 @@ def _answering() -> Iterator[None]:
     try:
         yield
     except (RedisError, OSError) as exc:  # TimeoutError is an OSError
-        log.error("Redis does not keep sessions: %r", exc)  # noqa: TRY400 - once a request, without its traceback
+        log.error("Redis does not keep sessions: %r", exc)
         raise StorageUnavailable(text="503: the sessions are unavailable") from exc

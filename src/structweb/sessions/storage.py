@@ -121,8 +121,14 @@ class AbstractStorage(ABC):
         """
         params = self._cookie_params.copy()
         if not cookie_data:
-            del params["max_age"]  # type: ignore[misc]  # the rest of the attributes are those it was set with
-            response.del_cookie(self._cookie_name, **params)
+            response.del_cookie(
+                self._cookie_name,
+                domain=params["domain"],
+                path=params["path"],
+                secure=params["secure"],
+                httponly=params["httponly"],
+                samesite=params["samesite"],
+            )
             return
         expires = None
         if max_age is not None:
@@ -154,4 +160,5 @@ class AbstractStorage(ABC):
             return None
         if not isinstance(data.get("created", 0), int):
             return None
-        return SessionData(**data) if data.keys() <= {"created", "session"} else None
+        known: SessionData = {name: data[name] for name in ("created", "session") if name in data}  # type: ignore[assignment]  # checked above
+        return known
