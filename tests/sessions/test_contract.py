@@ -2,12 +2,14 @@
 
 from contextlib import asynccontextmanager
 
+import anyio
 import coredis
 import pytest
 from cryptography.fernet import Fernet
 from pymemcache.client.base import Client, PooledClient
 
-from structweb.sessions import InMemoryStorage, SignedCookieStorage, SimpleCookieStorage
+from structweb import web
+from structweb.sessions import InMemoryStorage, SignedCookieStorage, SimpleCookieStorage, get_session
 from structweb.sessions.cookie_storage import EncryptedCookieStorage
 from structweb.sessions.memcached_storage import MemcachedStorage
 from structweb.sessions.nacl_storage import NaClCookieStorage
@@ -24,8 +26,11 @@ IN_COOKIES = ["simple", "signed", "encrypted", "nacl"]
 ON_SERVERS = ["memory", "redis", "memcached", "memcached-one"]
 
 
-@pytest.fixture(params=IN_COOKIES + ON_SERVERS)
+@pytest.fixture(scope="session", params=IN_COOKIES + ON_SERVERS)
 def kind(request):
+    server = request.param.partition("-")[0]
+    if server in ("redis", "memcached"):
+        request.getfixturevalue(server)
     return request.param
 
 
@@ -153,14 +158,26 @@ async def test_what_was_ended_meanwhile_is_not_brought_back(opened, kind):
     """A slow request saves a session that another one has invalidated."""
     if kind in IN_COOKIES:
         pytest.skip("a cookie cannot be taken back")
-    async with opened() as storage, serving(app_with(storage)) as served:
-        browser = Browser(served)
-        await browser.ask("/put/Ann")
-        record = f"{COOKIE}_{browser.cookies[COOKIE]}"
-        before = dict(browser.cookies)
-        assert await storage._write(record, "{}", None, only_existing=True)
-        await browser.ask("/put/Ann")
-        await browser.ask("/renew")
-        assert not await storage._write(record, "{}", None, only_existing=True)
-        browser.cookies = before
-        assert await browser.has() == "None new"
+    loaded, go = anyio.Event(), anyio.Event()
+
+    async def slow(request):
+        session = await get_session(request)
+        loaded.set()
+        await go.wait()
+        session["name"] = "slow"
+        return web.Response()
+
+    async with opened() as storage:
+        app = app_with(storage)
+        app.router.add_get("/slow", slow)
+        async with serving(app) as served:
+            browser, other = Browser(served), Browser(served)
+            await browser.ask("/put/Ann")
+            other.cookies = before = dict(browser.cookies)
+            async with anyio.create_task_group() as group:
+                group.start_soon(other.ask, "/slow")
+                await loaded.wait()
+                await browser.ask("/invalidate")
+                go.set()
+            browser.cookies = dict(before)
+            assert await browser.has() == "None new"

@@ -1,7 +1,10 @@
 """From the request to its session, and from the session to the response."""
 
+from typing import Final
+
 from structweb._web.app import Application
 from structweb._web.http_exception import HTTPException
+from structweb._web.keys import RequestKey
 from structweb._web.middleware import Middleware, middleware
 from structweb._web.request import Request
 from structweb._web.routes import Handler
@@ -10,7 +13,7 @@ from structweb.sessions.session import Session
 from structweb.sessions.storage import SESSION_KEY, STORAGE_KEY, AbstractStorage
 
 #: Whether a handler is at work, whose streams save the session before their heads go out.
-_ACTIVE = "structweb_session_active"
+_ACTIVE: Final = RequestKey("structweb session active", bool)
 
 
 def setup(app: Application, storage: AbstractStorage) -> None:

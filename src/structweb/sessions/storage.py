@@ -9,13 +9,13 @@ from email.utils import formatdate
 from typing import Any, Final, TypedDict
 
 from structweb._web.errors import HTTPServiceUnavailable
+from structweb._web.keys import RequestKey
 from structweb._web.request import Request
 from structweb._web.streaming import StreamResponse
 from structweb.sessions.session import Session, SessionData
 
-#: Where a request has its session and its storage.
-SESSION_KEY: Final = "structweb_session"
-STORAGE_KEY: Final = "structweb_session_storage"
+#: Where a request has its session.
+SESSION_KEY: Final = RequestKey("SESSION_KEY", Session)
 
 #: Browsers take no larger cookie, name and attributes included (RFC 6265 section 6.1).
 COOKIE_LIMIT: Final = 4096
@@ -162,3 +162,7 @@ class AbstractStorage(ABC):
             return None
         known: SessionData = {name: data[name] for name in ("created", "session") if name in data}  # type: ignore[assignment]  # checked above
         return known
+
+
+#: Where a request has its storage.
+STORAGE_KEY: Final = RequestKey[AbstractStorage]("STORAGE_KEY")
