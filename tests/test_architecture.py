@@ -32,7 +32,7 @@ BACKEND_FILES = {
     "testing/stepping.py",
 }
 IMPURE = {"anyio", "asyncio", "logging", "select", "selectors", "socket", "ssl", "threading", "time", "trio", "uvloop"}
-FACADES = ("__init__.py", "web/__init__.py", "testing/__init__.py", "jobs/__init__.py")
+FACADES = ("__init__.py", "web/__init__.py", "testing/__init__.py", "jobs/__init__.py", "sessions/__init__.py")
 
 
 def relative(file: Path) -> str:

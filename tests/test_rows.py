@@ -46,6 +46,11 @@ SCOPE = {
         *(f"S-{number:02}" for number in numbers((28, 36))),
         *(f"J-{number:02}" for number in numbers((1, 22))),
     ],
+    "sessions": [
+        *(f"S-{number:02}" for number in numbers((46, 48))),
+        *(f"T-{number:02}" for number in numbers((15, 28))),
+        "X-37",
+    ],
     "WebSockets": [
         *(f"S-{number:02}" for number in numbers((58, 60))),
         *(f"W-{number:03}" for number in numbers((126, 141), 173, (183, 184))),

@@ -1,8 +1,10 @@
 """Sessions, whatever keeps them: the mapping, the cookie, keys, outages, extras."""
 
+import socket
 import subprocess
 import sys
 import time
+from contextlib import AsyncExitStack, contextmanager
 
 import coredis
 import pytest
@@ -24,7 +26,7 @@ from structweb.sessions.cookie_storage import EncryptedCookieStorage
 from structweb.sessions.memcached_storage import MemcachedStorage
 from structweb.sessions.nacl_storage import NaClCookieStorage
 from structweb.sessions.redis_storage import RedisStorage
-from tests.servers import redis_server
+from tests.servers import folder, program, running
 from tests.sessions.browser import Browser, app_with
 from tests.web.served import serving
 
@@ -61,7 +63,8 @@ def test_an_old_session_loses_its_items():
 @pytest.mark.anyio
 async def test_the_cookie_is_secure_where_the_request_was():
     app = app_with(InMemoryStorage())
-    async with serving(app, trusted_proxies=["192.0.2.0/24"]) as served:
+    app.middlewares.insert(0, web.trusted_proxies(["192.0.2.0/24"]))
+    async with serving(app) as served:
         plain = await served.ask("/put/Ann")
         tls = await served.ask("/put/Ann", "X-Forwarded-Proto: https", "X-Forwarded-For: 198.51.100.1")
         assert ("secure" in plain.headers["set-cookie"], "secure" in tls.headers["set-cookie"]) == (False, True)
@@ -169,28 +172,38 @@ def test_arguments_are_checked(make, error):
         make()
 
 
+@contextmanager
+def redis_on(port):
+    """Run a Redis that a client can come back to: on a port."""
+
+    def answers():
+        socket.create_connection(("127.0.0.1", port)).close()
+        return True
+
+    with folder() as home:
+        options = ["--port", port, "--bind", "127.0.0.1", "--dir", home, "--save", ""]
+        with running([program("redis-server"), *options], home, answers):
+            yield
+
+
 @pytest.mark.anyio
 @pytest.mark.real_backends
-async def test_redis_goes_away_and_comes_back(tmp_path):
+async def test_redis_goes_away_and_comes_back():
     """503 meanwhile."""
-    link = tmp_path / "redis.sock"
-    with redis_server() as path:
-        link.symlink_to(path)
-        async with (
-            coredis.Redis(unix_socket_path=str(link)) as client,
-            serving(app_with(RedisStorage(client))) as served,
-        ):
-            browser = Browser(served)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    async with AsyncExitStack() as stack:
+        with redis_on(port):
+            client = await stack.enter_async_context(coredis.Redis(host="127.0.0.1", port=port))
+            browser = Browser(await stack.enter_async_context(serving(app_with(RedisStorage(client)))))
             await browser.ask("/put/Ann")
             assert await browser.has() == "Ann old"
-            link.unlink()
-            subprocess.run(["redis-cli", "-s", str(path), "shutdown", "nosave"], check=True, capture_output=True)
-            assert (await browser.ask("/")).status == 503
-            with redis_server() as again:
-                link.symlink_to(again)
-                assert await browser.has() == "None new"
-                await browser.ask("/put/Ann")
-                assert await browser.has() == "Ann old"
+        assert (await browser.ask("/")).status == 503
+        with redis_on(port):
+            assert await browser.has() == "None new"
+            await browser.ask("/put/Ann")
+            assert await browser.has() == "Ann old"
 
 
 @pytest.mark.parametrize(
