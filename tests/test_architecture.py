@@ -281,8 +281,8 @@ def public_names(package: str) -> list[str]:
     return []
 
 
-FACADES = ("web", "jobs", "jinja2", "mako")
-PAGES = {"jobs": "jobs.md", "jinja2": "templates.md", "mako": "templates.md"}
+FACADES = ("web", "jobs", "jinja2", "mako", "sessions")
+PAGES = {"jobs": "jobs.md", "jinja2": "templates.md", "mako": "templates.md", "sessions": "sessions.md"}
 
 
 @pytest.mark.parametrize("package", FACADES)
