@@ -501,6 +501,7 @@ def test_a_report_is_json_too():
         "abandoned": [],
         "idle": 0,
         "seconds": 1.5,
+        "steps": [],
     }
 
 

@@ -9,10 +9,10 @@ from structweb.sessions.storage import StorageOptions
 
 try:
     from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-except ImportError as exc:
+except ImportError as _missing:
     raise ImportError(
         "structweb.sessions.cookie_storage needs cryptography: pip install 'structweb[sessions]'"
-    ) from exc
+    ) from _missing
 
 Key = str | bytes | bytearray | Fernet
 

@@ -15,10 +15,10 @@ from structweb.sessions.storage import StorageOptions, StorageUnavailable, log
 try:
     from pymemcache.client.base import PooledClient
     from pymemcache.exceptions import MemcacheError
-except ImportError as exc:
+except ImportError as _missing:
     raise ImportError(
         "structweb.sessions.memcached_storage needs pymemcache: pip install 'structweb[memcached]'"
-    ) from exc
+    ) from _missing
 
 T = TypeVar("T")
 

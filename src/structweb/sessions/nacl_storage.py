@@ -12,8 +12,8 @@ try:
     from nacl.encoding import Base64Encoder
     from nacl.exceptions import CryptoError
     from nacl.secret import SecretBox
-except ImportError as exc:
-    raise ImportError("structweb.sessions.nacl_storage needs pynacl: pip install 'structweb[nacl]'") from exc
+except ImportError as _missing:
+    raise ImportError("structweb.sessions.nacl_storage needs pynacl: pip install 'structweb[nacl]'") from _missing
 
 
 class NaClCookieStorage(SealedCookieStorage):

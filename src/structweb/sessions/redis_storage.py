@@ -11,8 +11,8 @@ try:
     import coredis
     from coredis.exceptions import RedisError
     from coredis.tokens import PureToken
-except ImportError as exc:
-    raise ImportError("structweb.sessions.redis_storage needs coredis: pip install 'structweb[redis]'") from exc
+except ImportError as _missing:
+    raise ImportError("structweb.sessions.redis_storage needs coredis: pip install 'structweb[redis]'") from _missing
 
 
 class RedisStorage(RecordStorage):
