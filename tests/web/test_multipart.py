@@ -400,7 +400,7 @@ async def test_compression(encoding, compress):
         (["Content-Encoding: br"], b"abc", UnknownEncodingError),
         (["Content-Transfer-Encoding: x"], b"abc", RuntimeError),
         (["Content-Encoding: gzip"], b"abc", ValueError),
-        (["Content-Encoding: gzip"], gzip.compress(b"abc")[:-3], ValueError),
+        (["Content-Encoding: gzip"], gzip.compress(b"abc", mtime=0)[:-3], ValueError),
         (["Content-Transfer-Encoding: base64"], b"YQ", ValueError),
     ],
 )

@@ -84,7 +84,7 @@ async def test_what_arrives_is_sent_on_before_the_rest_arrives_and_nothing_is_ke
 
 @pytest.mark.parametrize(
     ("data", "fields"),
-    [(gzip.compress(b"hello" * 10_000)[:-5], ["Content-Encoding: gzip"]), (b"hello", ["Content-Length: 99"])],
+    [(gzip.compress(b"hello" * 10_000, mtime=0)[:-5], ["Content-Encoding: gzip"]), (b"hello", ["Content-Length: 99"])],
 )
 async def test_a_part_that_is_cut_is_an_answer_that_is_cut(data, fields):
     sent = get("/", MIXED, method="POST", body=body_of(data, *fields))
