@@ -51,6 +51,7 @@ SCOPE = {
         *(f"T-{number:02}" for number in numbers((15, 28))),
         "X-37",
     ],
+    "companions": ["B-19"],
     "WebSockets": [
         *(f"S-{number:02}" for number in numbers((58, 60))),
         *(f"W-{number:03}" for number in numbers((126, 141), 173, (183, 184))),

@@ -328,6 +328,22 @@ def websocket(ledger: Ledger) -> Stage:
 
 
 @scene
+def event_stream(ledger: Ledger) -> Stage:
+    """An event, and a comment behind it; the client is told when to come back, or the stream is cut."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        with ledger.holding("subscription"):
+            async with web.sse_response(request, ping_interval=0.4) as response:
+                await response.send("x")
+                await anyio.sleep(0.5)
+        return response
+
+    app = web.Application()
+    app.router.add_get("/", handler)
+    return app, get("/")
+
+
+@scene
 def pipelined_pair(ledger: Ledger) -> Stage:
     """The one that is cancelled must not answer for the other."""
 

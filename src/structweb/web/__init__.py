@@ -78,6 +78,7 @@ from structweb._web.errors import (
     HTTPVariantAlsoNegotiates,
     HTTPVersionNotSupported,
 )
+from structweb._web.event_source import EventSourceResponse, sse_response
 from structweb._web.failures import CleanupError
 from structweb._web.files import FileResponse
 from structweb._web.forms import FormError
@@ -223,6 +224,7 @@ __all__ = [
     "ContentCoding",
     "Domain",
     "DynamicResource",
+    "EventSourceResponse",
     "FileField",
     "FileResponse",
     "FormError",
@@ -350,6 +352,7 @@ __all__ = [
     "run_app",
     "run_native",
     "serve",
+    "sse_response",
     "static",
     "trusted_proxies",
     "view",
