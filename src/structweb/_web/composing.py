@@ -5,8 +5,9 @@ time limit; the middlewares of the route; the handler.  A route that nobody limi
 """
 
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Never
+from typing import TYPE_CHECKING
 
+from structweb._web.cors import innermost, is_preflight
 from structweb._web.deadlines import timed
 from structweb._web.errors import HTTPNotFound
 from structweb._web.middleware import compose, surround
@@ -45,7 +46,10 @@ def _bounds(lineage: Lineage) -> Bounds:
     return bounds_of([*(app.policy for app in lineage.apps), lineage.route.policy])
 
 
-async def _raise_unmatched(request: "Request") -> Never:
+async def _raise_unmatched(request: "Request") -> "StreamResponse":
+    # A preflight is about another method's route, whose middlewares it does not go through.
+    if is_preflight(request) and (cors := await innermost(request)) is not None:
+        return cors.answer(request)
     raise request.match_info.http_exception or HTTPNotFound
 
 

@@ -239,6 +239,9 @@ class Request(BaseRequest):
     _app: "Application | None" = None
     # False once the handler of requests knows that no application on the way has a receiver.
     _has_prepare_hook = True
+    # What sees the response last before its head is sent.
+    _finishing: "Callable[[StreamResponse], None] | None" = None
+    _original: "Request | None" = None
 
     def __init__(
         self,
@@ -303,10 +306,23 @@ class Request(BaseRequest):
             client_max_size=client_max_size,
             client_max_fields=client_max_fields,
         )
-        vars(copy).update(_match_info=self._match_info, _app=self._app)
+        vars(copy).update(_match_info=self._match_info, _app=self._app, _finishing=self._finishing, _original=self)
         return copy
+
+    def _finish_with(self, touch: "Callable[[StreamResponse], None]") -> None:
+        """Have `touch` see the response before its head is sent, behind on_response_prepare; the last call counts.
+
+        Whatever it is: a handler's own, an error's, one that is prepared with the request this is a copy of.
+        """
+        request: Request | None = self
+        while request is not None:
+            request._finishing = touch
+            request._has_prepare_hook = True
+            request = request._original
 
     async def _prepare_hook(self, response: "StreamResponse") -> None:
         if self._match_info is not None:
             for app in self._match_info.apps:
                 await app.on_response_prepare.send(self, response)
+        if self._finishing is not None:
+            self._finishing(response)

@@ -14,6 +14,8 @@ from structweb._web.content import (
     RequestPayloadError,
     StreamReader,
 )
+from structweb._web.cors import cors_middleware
+from structweb._web.csrf import csrf_middleware
 from structweb._web.dispatcher import (
     ResourcesView,
     RouteOptions,
@@ -336,6 +338,8 @@ __all__ = [
     "WSMsgType",
     "WebSocketReady",
     "WebSocketResponse",
+    "cors_middleware",
+    "csrf_middleware",
     "delete",
     "get",
     "head",
