@@ -8,7 +8,16 @@ from wsproto.connection import CLIENT, SERVER, Connection
 from wsproto.events import BytesMessage, Ping, TextMessage
 from wsproto.events import Event as WsprotoEvent
 
-from structweb._wire.websocket import Binary, ClosedError, Event, Text, WebSocketError, WebSocketLimits, WebSocketWire
+from structweb._wire.websocket import (
+    Binary,
+    ClosedError,
+    Event,
+    More,
+    Text,
+    WebSocketError,
+    WebSocketLimits,
+    WebSocketWire,
+)
 from structweb._wire.websocket_deflate import DeflateParameters
 from structweb._wire.websocket_lane import Lane
 from tests.fuzz.frames import KEYS, PING, FrameStream, frame
@@ -106,13 +115,15 @@ def read(wire: WebSocketWire, data: bytes, step: int | None = None) -> list[Even
     for at in range(0, len(data), step or len(data)):
         wire.feed(data[at : at + (step or len(data))])
         while (event := wire.next_event()) is not None:
-            events.append(event)
+            if not isinstance(event, More):
+                events.append(event)
     return events
 
 
 def _read(wire: WebSocketWire, said: list[Said]) -> None:
     while (event := wire.next_event()) is not None:
-        said.append(_say(event))
+        if not isinstance(event, More):
+            said.append(_say(event))
 
 
 def _say(event: Event) -> Said:

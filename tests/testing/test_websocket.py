@@ -332,3 +332,10 @@ async def test_an_exception_hangs_up():
 async def test_a_url_must_be_one_of_a_websocket(url):
     with pytest.raises(ValueError, match="expected ws://HOST/PATH"):
         await connect_websocket(url)
+
+
+async def test_a_message_in_many_fragments():
+    """It comes whole; while it is read, others have their turn."""
+    async with meeting() as (client, server, _), anyio.create_task_group() as group:
+        group.start_soon(server.stream.send, b"\x01\x01a" + b"\0\0" * 5000 + b"\x80\x01b")
+        assert await client.receive_str() == "ab"

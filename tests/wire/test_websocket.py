@@ -12,6 +12,7 @@ from structweb._wire.websocket import (
     Close,
     ClosedError,
     ConnectionState,
+    More,
     Ping,
     Pong,
     Text,
@@ -66,6 +67,20 @@ def test_control_frames_come_between_fragments(express, step):
     )
     expected = [Text("one"), Ping(b"1"), Pong(b"2"), Binary(b"abc"), Text("zwölf")]
     assert read(make(express), data, step) == expected
+
+
+def test_a_flood_of_fragments_is_read_in_pieces(express):
+    """What comes in one piece need not be taken in one turn: others have work to do, too."""
+    wire = make(express)
+    wire.feed(frame(TEXT, b"a", key=KEY, fin=False) + frame(CONTINUATION, b"", key=KEY, fin=False) * 5000)
+    mores = 0
+    while (event := wire.next_event()) is not None:
+        assert event == More()
+        mores += 1
+    assert 16 <= mores <= 80
+    wire.feed(frame(CONTINUATION, b"b", key=KEY))
+    assert wire.next_event() == Text("ab")
+    assert wire.next_event() is None
 
 
 def test_bytes_wait_until_somebody_asks(express):

@@ -20,7 +20,7 @@ from structweb._server.websocket_heart import Heart
 from structweb._server.websocket_inbox import Incoming, WebSocketState
 from structweb._server.websocket_outbox import WebSocketSettings
 from structweb._wire.websocket import Event, WebSocketError, WebSocketWire
-from structweb._wire.websocket_events import Binary, Close, Ping, Text
+from structweb._wire.websocket_events import Binary, Close, More, Ping, Text
 from structweb._wire.websocket_lane import BINARY, TEXT, server_frame
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class WebSocketSession(ClosingHandshake):
                 event = None if wire.drained else wire.next_event()
                 if event is not None:
                     if self.state is _OPEN and (event.__class__ is Binary or event.__class__ is Text):
-                        return shape(event)
+                        return shape(event)  # type: ignore[arg-type]  # its class says that it is no More
                     if (left := self._see_to(event)) is not None:
                         return shape(left)
                     self._turns += 1
@@ -144,8 +144,11 @@ class WebSocketSession(ClosingHandshake):
             if not here or self.state is not _OPEN:
                 self._attendant.rouse()
 
-    def _see_to(self, event: Event) -> Incoming | None:
+    def _see_to(self, event: Event | More) -> Incoming | None:
         """See to an event that is no message for an open WebSocket; return what is left for the handler."""
+        if isinstance(event, More):
+            self._turns = _FAIR_SHARE
+            return None
         if isinstance(event, Close):
             return self._closed_by_peer(event)
         if self.state is not _OPEN or isinstance(event, Text | Binary):

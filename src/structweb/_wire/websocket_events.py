@@ -76,6 +76,10 @@ class Close(_Event):
 Event = Text | Binary | Ping | Pong | Close
 
 
+class More(_Event):
+    """Nothing yet, but many frames were read: let others have their turn, then ask again."""
+
+
 class WebSocketError(Exception):
     """The peer broke a rule or a limit: send a close frame of this `code` and `reason`, and end the connection."""
 

@@ -12,6 +12,7 @@ from typing import Any, Final, Self
 
 import anyio
 from anyio.abc import ByteStream
+from anyio.lowlevel import checkpoint
 from multidict import CIMultiDictProxy
 
 from structweb._web.websocket_messages import WSMessage, WSMessageTypeError, WSMsgType
@@ -23,6 +24,7 @@ from structweb._wire.websocket_events import (
     Close,
     ClosedError,
     Event,
+    More,
     Ping,
     Pong,
     Text,
@@ -179,13 +181,18 @@ class ClientWebSocket:
 
     async def _next_event(self) -> Event | None:
         """Return what the server says next, None after its last word."""
-        while (event := self._wire.next_event()) is None and not self._ended:
+        while True:
+            event = self._wire.next_event()
+            if isinstance(event, More):
+                await checkpoint()
+                continue
+            if event is not None or self._ended:
+                return event
             data = await self._read()
             if data:
                 self._wire.feed(data)
             else:
                 self._wire.feed_eof()
-        return event
 
     async def _read(self) -> bytes:
         """Return bytes, b"" at the end of the connection."""
