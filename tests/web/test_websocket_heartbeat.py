@@ -101,9 +101,55 @@ async def test_a_full_inbox_is_no_death():
     assert seen == [10_000] * 40
 
 
-async def test_unread_messages_are_bounded():
+async def test_a_peer_that_goes_behind_a_full_inbox_is_noticed():
+    """What it sent is not taken; it is dropped within two intervals all the same, and its handler is told."""
+    told = []
+
+    async def handler(request: web.Request) -> web.WebSocketResponse:
+        ws = web.WebSocketResponse(heartbeat=8)
+        await ws.prepare(request)
+        start = anyio.current_time()
+        try:
+            await anyio.sleep(100)
+        finally:
+            told.append((8 < anyio.current_time() - start <= 16, ws.close_code, type(ws.exception())))
+        return ws
+
+    async with meeting(handler) as peer:
+        await peer.send(*[text("x" * 1000)] * 80)  # the inbox holds 64 KiB
+        assert await peer.next() == (PING, b"", 0)
+        assert await peer.rest() == b""
+    assert told == [(True, 1006, TimeoutError)]
+
+
+async def test_a_peer_that_answers_behind_a_full_inbox_lives():
+    """And all it sent is there, in order, when somebody asks; its end, too."""
+    seen = []
+
+    async def handler(request: web.Request) -> web.WebSocketResponse:
+        ws = web.WebSocketResponse(heartbeat=2)
+        await ws.prepare(request)
+        await anyio.sleep(100)
+        seen.extend([message.data[:4] async for message in ws])
+        return ws
+
+    async with meeting(handler) as peer:
+        await peer.send(*[text(f"{number:04}" * 250) for number in range(80)])
+        pings = 0
+        while pings < 10:
+            assert (await peer.next()).opcode == PING
+            await peer.send(frame(PONG))
+            pings += 1
+        await peer.send(text("last"))
+        await peer.stream.send_eof()
+        await peer.rest()
+    assert seen == [*(f"{number:04}" for number in range(80)), "last"]
+
+
+@pytest.mark.parametrize("heartbeat", [None, 8])
+async def test_unread_messages_are_bounded(heartbeat):
     """The peer is held back by TCP."""
-    room = Room()
+    room = Room(heartbeat=heartbeat)
     async with meeting(room) as peer, anyio.create_task_group() as group:
         sent = 0
 
@@ -115,8 +161,8 @@ async def test_unread_messages_are_bounded():
 
         group.start_soon(flood)
         await anyio.sleep(10)
-        # 64 KiB in the inbox, as many in the wire, as many in the pipe.
-        assert sent < 300_000
+        # 64 KiB in the inbox, as many in the wire (with a heartbeat twice as many), as many in the pipe.
+        assert sent < (300_000 if heartbeat is None else 370_000)
         group.cancel_scope.cancel()
         room.done.set()
 

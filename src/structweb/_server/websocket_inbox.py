@@ -36,20 +36,22 @@ Incoming = Event | Failed
 class Inbox:
     """A queue that knows when it is full.  What is put in then is kept all the same: whoever fills it has to look."""
 
-    __slots__ = ("_capacity", "_size", "messages")
+    __slots__ = ("_size", "capacity", "messages")
 
     #: What is in it, the oldest first.
     messages: deque[Incoming]
+    #: Bytes it may hold.
+    capacity: int
 
     def __init__(self, capacity: int) -> None:
         self.messages = deque()
         self._size = 0
-        self._capacity: Final = max(1, capacity)
+        self.capacity = max(1, capacity)
 
     @property
     def full(self) -> bool:
         """Whether it holds as many bytes as it may, or more."""
-        return self._size >= self._capacity
+        return self._size >= self.capacity
 
     def put(self, message: Incoming) -> None:
         """Add a message."""

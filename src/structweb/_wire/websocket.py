@@ -145,6 +145,10 @@ class WebSocketWire:
         """How many bytes were fed and not yet handed out, the parts of an unfinished message among them."""
         return len(self._data) - self._start + (self._guard.size if self._assembly.begun else 0)
 
+    def hungry(self, most: int) -> bool:
+        """Tell whether the peer may still be sending, and less than `most` bytes of its wait for `next_event`."""
+        return self._input is _INPUT_OPEN and len(self._data) - self._start < most
+
     def feed(self, data: bytes) -> None:
         """Take bytes from the peer, at any time.  What comes behind its close frame, or behind an error, is dropped."""
         held = self._data
