@@ -56,6 +56,7 @@ SCOPE = {
         *(f"S-{number:02}" for number in numbers((58, 60))),
         *(f"W-{number:03}" for number in numbers((126, 141), 173, (183, 184))),
         *(f"X-{number:02}" for number in numbers((24, 27))),
+        "B-14",
     ],
 }
 

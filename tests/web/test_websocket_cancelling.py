@@ -2,6 +2,7 @@
 
 from collections.abc import Generator
 from contextlib import suppress
+from random import Random
 from types import coroutine
 from typing import Any
 
@@ -33,14 +34,36 @@ def counted(step: Any, at: int, scope: anyio.CancelScope, seen: list[int]) -> Ge
         return stop.value
 
 
-async def conversation(ws: web.WebSocketResponse) -> None:
+#: Bytes that do not get smaller by compression.
+NOISE = Random(7).randbytes(20_000)
+DEFLATE = "Sec-WebSocket-Extensions: permessage-deflate"
+
+
+async def answer(ws: web.WebSocketResponse, words: str) -> None:
     """Do a bit of everything."""
+    await ws.send_bytes(NOISE)
+    await anyio.sleep(0.1)
+    await ws.ping(b"?")
+    if words == "z":
+        await ws.close()
+
+
+async def iterate(ws: web.WebSocketResponse) -> None:
     async for message in ws:
-        await ws.send_bytes(message.data.encode() * 20_000)
-        await anyio.sleep(0.1)
-        await ws.ping(b"?")
-        if message.data == "z":
-            await ws.close()
+        await answer(ws, message.data)
+
+
+async def receive(ws: web.WebSocketResponse) -> None:
+    while (message := await ws.receive(timeout=50)).type is web.WSMsgType.TEXT:
+        await answer(ws, message.data)
+
+
+#: How the handler hears of messages, and what the client asks for.
+WAYS = pytest.mark.parametrize(
+    ("conversation", "fields"),
+    [(iterate, ()), (receive, (DEFLATE,)), (iterate, (DEFLATE,))],
+    ids=["iterating", "receiving, compressed", "iterating, compressed"],
+)
 
 
 async def frames_of(peer: Peer) -> tuple[list[int], bytes]:
@@ -70,7 +93,7 @@ async def say(peer: Peer, *frames: bytes) -> None:
             peer.stream.resume()
 
 
-async def meet(at: int, *, whole: bool) -> tuple[bool, list[int], bytes]:
+async def meet(at: int, conversation: Any, fields: tuple[str, ...], *, whole: bool) -> tuple[bool, list[int], bytes]:
     """Have a conversation whose handler is cancelled at a checkpoint; tell whether it was, and what came of it.
 
     With `whole`, the connection is cancelled; else only the scope around the conversation, and the handler goes on.
@@ -81,6 +104,7 @@ async def meet(at: int, *, whole: bool) -> tuple[bool, list[int], bytes]:
         nonlocal cancelled
         ws = web.WebSocketResponse(writer_limit=30_000, timeout=2)
         await ws.prepare(request)
+        assert bool(ws.compress) is bool(fields)
         with anyio.CancelScope() as scope:
             await counted(conversation(ws), at, request.cancel_scope if whole else scope, [0])
         cancelled = scope.cancelled_caught
@@ -88,20 +112,21 @@ async def meet(at: int, *, whole: bool) -> tuple[bool, list[int], bytes]:
             await ws.send_str("still whole")
         return ws
 
-    async with meeting(handler) as peer, anyio.create_task_group() as group:
+    async with meeting(handler, *fields) as peer, anyio.create_task_group() as group:
         peer.stream.stall()
         group.start_soon(say, peer, *[text(letter) for letter in "abcz"])
         kinds, left = await frames_of(peer)
         return cancelled, kinds, left
 
 
-async def test_cancelled_at_each_checkpoint_the_websocket_is_usable_or_closed():
+@WAYS
+async def test_cancelled_at_each_checkpoint_the_websocket_is_usable_or_closed(conversation, fields):
     """What comes behind is understood."""
     at = 0
     outcomes = set()
     while True:
         at += 1
-        cancelled, kinds, left = await meet(at, whole=False)
+        cancelled, kinds, left = await meet(at, conversation, fields, whole=False)
         assert left == b""
         assert kinds[-1] == CLOSE
         if not cancelled:
@@ -111,8 +136,9 @@ async def test_cancelled_at_each_checkpoint_the_websocket_is_usable_or_closed():
     assert True in outcomes  # usable, at most checkpoints
 
 
-async def test_cancelled_at_each_checkpoint_with_its_connection():
+@WAYS
+async def test_cancelled_at_each_checkpoint_with_its_connection(conversation, fields):
     """No task is left (which the engine's end and the census of every test see to), and the frames are whole."""
     for at in range(1, 12):
-        _, _, left = await meet(at, whole=True)
+        _, _, left = await meet(at, conversation, fields, whole=True)
         assert left == b""

@@ -112,7 +112,7 @@ class WebSocketSession(ClosingHandshake):
                 event = None if wire.drained else wire.next_event()
                 if event is not None:
                     if self.state is _OPEN and (event.__class__ is Binary or event.__class__ is Text):
-                        return shape(event)  # type: ignore[arg-type]  # its class says that it is no More
+                        return shape(event)
                     if (left := self._see_to(event)) is not None:
                         return shape(left)
                     self._turns += 1
