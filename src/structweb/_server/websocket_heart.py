@@ -14,8 +14,9 @@ class Heart:
     """Counts the silence of a peer: after a whole interval comes a ping, after half of one more the end.
 
     Three peers are silent, but not gone.  One whose messages the handler does not take, by more than is read ahead for
-    the heart's sake, cannot be heard, its pongs are behind them: while nothing is read, nothing is counted.  One that is behind with reading gets our ping late: as long
-    as it takes bytes, it lives.  And one whose loop was held up (by us) had no chance to be heard: see `Pulse.run`.
+    the heart's sake, cannot be heard, its pongs are behind them: while nothing is read, nothing is counted.  One that
+    is behind with reading gets our ping late: as long as it takes bytes, it lives.  And one whose loop was held up (by
+    us) had no chance to be heard: see `Pulse.run`.
     """
 
     __slots__ = ("_interval", "_session", "_silence", "heard")

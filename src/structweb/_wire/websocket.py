@@ -83,10 +83,9 @@ class WebSocketWire:
     """One side of a WebSocket.
 
     Call `feed` with what the peer sends, then `next_event` until it returns None; where it says `More`, others want
-    their turn.  After a `Close`, answer with
-    `close(event.code)` unless yours was sent; after a WebSocketError, send `close(error.code, error.reason)`; then end
-    the connection.  Pings are yours to answer.  What `text`, `binary`, `ping`, `pong`, `close` and `frame` return must
-    be sent in the order of the calls.
+    their turn.  After a `Close`, answer with `close(event.code)` unless yours was sent; after a WebSocketError, send
+    `close(error.code, error.reason)`; then end the connection.  Pings are yours to answer.  What `text`, `binary`,
+    `ping`, `pong`, `close` and `frame` return must be sent in the order of the calls.
     """
 
     __slots__ = (
