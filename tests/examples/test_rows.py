@@ -14,7 +14,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 TESTS = sorted(Path(__file__).parent.glob("test_*.py"))
 PAGES = [page for page in (ROOT / "docs").rglob("*.md") if "_build" not in page.parts]
 #: What the examples have to show: from the first handler to the resources' own rules.
-ROWS = {f"S-{number:02}" for number in (*range(1, 27), 33, 34, 36, 37, *range(58, 61))}
+ROWS = {f"S-{number:02}" for number in (*range(1, 27), 33, 34, 36, 37, *range(42, 45), *range(46, 49), *range(58, 61))}
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
@@ -26,7 +26,7 @@ def test_an_example_is_whole(file: Path):
         for node in ast.walk(tree)
         if isinstance(node, ast.Import | ast.ImportFrom) and "structweb" in ast.unparse(node)
     ]
-    companions = ("import structweb", "from structweb.jobs import ")
+    companions = ("import structweb", "from structweb.jobs import ", "from structweb.sessions")
     assert [line for line in ours if not line.startswith(companions)] == ["from structweb import web"]
     module = import_module(f"examples.{file.stem}")
     assert isinstance(module.init_func([]), web.Application)
