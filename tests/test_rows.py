@@ -39,7 +39,7 @@ SCOPE = {
     ],
     "the test kit": [
         *(f"W-{number:03}" for number in numbers((189, 195))),
-        *(f"X-{number:02}" for number in numbers((34, 36))),
+        *(f"X-{number:02}" for number in numbers((34, 36), (39, 43))),
     ],
     "shutdown": ["B-02", "B-08", "B-12"],
     "jobs": [

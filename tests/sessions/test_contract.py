@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 import anyio
 import coredis
 import pytest
+import redis.asyncio
 from cryptography.fernet import Fernet
 from pymemcache.client.base import Client, PooledClient
 
@@ -23,7 +24,7 @@ COOKIE = "AIOHTTP_SESSION"
 KEY = bytes(range(32))
 FERNET = Fernet.generate_key()
 IN_COOKIES = ["simple", "signed", "encrypted", "nacl"]
-ON_SERVERS = ["memory", "redis", "memcached", "memcached-one"]
+ON_SERVERS = ["memory", "redis", "redis-asyncio", "memcached", "memcached-one"]
 
 
 @pytest.fixture(scope="session", params=IN_COOKIES + ON_SERVERS)
@@ -35,7 +36,7 @@ def kind(request):
 
 
 @pytest.fixture
-def opened(kind, request):
+def opened(kind, request, anyio_backend_name):
     """Return what opens a storage; each time as another process would."""
     records = {}
 
@@ -56,6 +57,11 @@ def opened(kind, request):
                 yield storage
             case "redis":
                 async with coredis.Redis(unix_socket_path=str(request.getfixturevalue("redis"))) as client:
+                    yield RedisStorage(client, **options)
+            case "redis-asyncio":
+                if anyio_backend_name == "trio":
+                    pytest.skip("redis.asyncio is for asyncio")
+                async with redis.asyncio.Redis(unix_socket_path=str(request.getfixturevalue("redis"))) as client:
                     yield RedisStorage(client, **options)
             case _:
                 make = PooledClient if kind == "memcached" else Client

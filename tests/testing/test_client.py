@@ -407,3 +407,25 @@ async def test_a_failing_start_up_is_raised():
     app.on_startup.append(fail)
     with pytest.raises(LookupError, match="no database"):
         await TestServer(app, memory=True).start_server()
+
+
+@pytest.mark.parametrize("memory", [False, True])
+async def test_errors_come_out_as_they_are(memory: bool) -> None:
+    """X-06: of start-up, of the block and of clean-up, not wrapped in a group."""
+
+    async def fail(app: web.Application) -> None:
+        raise LookupError("its own")
+
+    app = web.Application()
+    app.on_startup.append(fail)
+    with pytest.raises(LookupError, match="its own"):
+        async with TestClient(TestServer(app, memory=memory)):
+            pass
+    with pytest.raises(KeyError):
+        async with TestClient(TestServer(web.Application(), memory=memory)):
+            raise KeyError
+    app = web.Application()
+    app.on_cleanup.append(fail)
+    with pytest.raises(LookupError, match="its own"):
+        async with TestClient(TestServer(app, memory=memory)):
+            pass

@@ -43,7 +43,7 @@ async def run_native(
     """
     if not 0 <= patience < math.inf:
         raise ValueError(f"patience must be a finite number of seconds from 0, got {patience!r}")
-    if not _on_asyncio():
+    if not on_asyncio():
         raise RuntimeError(f"run_native() needs asyncio, and it does not run here: on trio {func!r} has no loop")
     done = anyio.Event()
     task = asyncio.get_running_loop().create_task(func(*args))
@@ -59,7 +59,8 @@ async def run_native(
     return task.result()
 
 
-def _on_asyncio() -> bool:
+def on_asyncio() -> bool:
+    """Tell whether the running task is one of asyncio."""
     try:
         return asyncio.current_task() is not None  # None: trio as a guest of a loop
     except RuntimeError:

@@ -1,10 +1,11 @@
 """Sessions in Redis, through coredis: on asyncio and trio."""
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
-from typing import Unpack
+from typing import Protocol, Unpack
 
 from structweb.sessions.records import KeyFactory, RecordStorage, random_key
+from structweb.sessions.redis_native import NativeRedis, is_native
 from structweb.sessions.storage import StorageOptions, StorageUnavailable, log
 
 try:
@@ -15,24 +16,38 @@ except ImportError as _missing:
     raise ImportError("structweb.sessions.redis_storage needs coredis: pip install 'structweb[redis]'") from _missing
 
 
+class AsyncioRedis(Protocol):
+    """A `redis.asyncio.Redis`, told from others when it is used."""
+
+    def get(self, name: str, /) -> Awaitable[str | bytes | None]:
+        """Return a value."""
+
+
 class RedisStorage(RecordStorage):
     """Keeps sessions in Redis, where all workers find them.
 
     `redis_pool` is a client of coredis; the application enters it (``async with``) for as long as it runs.  Give it a
-    `stream_timeout`: this class adds none.  Raises TypeError for another client.
+    `stream_timeout`: this class adds none.  On asyncio it may be a client of redis.asyncio instead: on trio each request
+    for a session then raises RuntimeError.  Raises TypeError for another client.
     """
 
     def __init__(
         self,
-        redis_pool: "coredis.Redis[str] | coredis.Redis[bytes]",
+        redis_pool: "coredis.Redis[str] | coredis.Redis[bytes] | AsyncioRedis",
         *,
         key_factory: KeyFactory = random_key,
         **options: Unpack[StorageOptions],
     ) -> None:
         super().__init__(key_factory=key_factory, **options)
-        if not isinstance(redis_pool, coredis.Redis):
-            raise TypeError(f"expected a coredis.Redis, which works on asyncio and trio, got {redis_pool!r}")
-        self._redis = redis_pool
+        self._redis: coredis.Redis[str] | coredis.Redis[bytes] | NativeRedis
+        if isinstance(redis_pool, coredis.Redis):
+            self._redis = redis_pool
+        elif is_native(redis_pool):
+            self._redis = NativeRedis(redis_pool)
+        else:
+            raise TypeError(
+                f"expected a coredis.Redis, which works on asyncio and trio, or a redis.asyncio.Redis, got {redis_pool!r}"
+            )
 
     async def _read(self, record: str) -> str | None:
         with _answering():
