@@ -186,13 +186,13 @@ def test_without_the_extra_the_client_alone_is_missing():
 
 
 def test_no_extra_is_imported_unasked():
+    """But for websockets' C function: installing the extra `speed` is asking for it."""
     optional = {
         "httpx",
         "httpcore",
         "pytest",
         "brotli",
         "brotlicffi",
-        "websockets",
         "uvloop",
         "jinja2",
         "mako",
