@@ -5,15 +5,18 @@ is raised once, and what an ``except`` or a ``finally`` awaits then runs.  Libra
 they roll back, or give a connection back to its pool.
 """
 
-import asyncio
 import math
+import sys
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple
 
 import anyio
 
 from structweb._server.log import server_logger
 from structweb._server.whereabouts import await_point
+
+if TYPE_CHECKING:
+    import asyncio
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -45,6 +48,8 @@ async def run_native(
         raise ValueError(f"patience must be a finite number of seconds from 0, got {patience!r}")
     if not on_asyncio():
         raise RuntimeError(f"run_native() needs asyncio, and it does not run here: on trio {func!r} has no loop")
+    import asyncio  # for trio's users it would be a fifth of what importing structweb takes
+
     done = anyio.Event()
     task = asyncio.get_running_loop().create_task(func(*args))
     task.add_done_callback(lambda _: done.set())
@@ -61,13 +66,14 @@ async def run_native(
 
 def on_asyncio() -> bool:
     """Tell whether the running task is one of asyncio."""
+    asyncio = sys.modules.get("asyncio")
     try:
-        return asyncio.current_task() is not None  # None: trio as a guest of a loop
+        return asyncio is not None and asyncio.current_task() is not None  # no task: trio as a guest of a loop
     except RuntimeError:
         return False
 
 
-async def _ended(task: asyncio.Task[T], done: anyio.Event, patience: float) -> bool:
+async def _ended(task: "asyncio.Task[T]", done: anyio.Event, patience: float) -> bool:
     """Cancel a task and wait for its end; tell whether it has raised nothing else."""
     task.cancel()
     with anyio.CancelScope(shield=True):  # each wait in it has its deadline
