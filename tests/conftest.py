@@ -18,6 +18,12 @@ REAL = ["real-asyncio", "real-trio"]
 if importlib.util.find_spec("uvloop") is not None:
     REAL.insert(1, "real-uvloop")
 
+#: Marks of tests that take long, or need what not every machine has: ``pytest -m NAME`` runs them.
+ONLY_WHEN_ASKED = {
+    "browser": "needs Chromium",
+    "databases": "needs Redis and PostgreSQL",
+    "gigabytes": "moves gigabytes",
+}
 
 # The same examples in every run, however slow the machine: new ones are for the fuzzer to find.
 hypothesis.settings.register_profile("structweb", deadline=None, derandomize=True)
@@ -34,7 +40,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "real_backends: run on real clocks, and with uvloop too (real sockets, worker threads)"
     )
-    config.addinivalue_line("markers", "gigabytes: moves gigabytes; runs with -m gigabytes only")
+    for name, what in ONLY_WHEN_ASKED.items():
+        config.addinivalue_line("markers", f"{name}: {what}; runs with -m {name} only")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -48,12 +55,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if "gigabytes" in config.getoption("markexpr"):
-        return
-    long = [item for item in items if item.get_closest_marker("gigabytes") is not None]
-    if long:
-        config.hook.pytest_deselected(items=long)
-        items[:] = [item for item in items if item not in long]
+    asked = config.getoption("markexpr")
+    unasked = [
+        item for item in items if any(name not in asked and item.get_closest_marker(name) for name in ONLY_WHEN_ASKED)
+    ]
+    if unasked:
+        config.hook.pytest_deselected(items=unasked)
+        items[:] = [item for item in items if item not in unasked]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
