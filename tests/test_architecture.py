@@ -25,6 +25,7 @@ FLOORS = ("_wire", "_server", "_web")
 #: The only files that may name a backend: the seam, where the loop starts, and where tests take hold of it.
 BACKEND_FILES = {
     "_server/native.py",
+    "_server/parking.py",
     "_server/transport/asyncio.py",
     "_server/transport/trio.py",
     "_web/run.py",

@@ -352,6 +352,23 @@ async def test_the_task_of_a_job_has_its_name():
         assert await (await scheduler.spawn(own_name())) == "test_the_task_of_a_job_has_its_name.<locals>.own_name"
 
 
+async def test_a_new_name_is_the_tasks_as_well():
+    async def own_names() -> list[str | None]:
+        names = [anyio.get_current_task().name]
+        await anyio.sleep(1)
+        return [*names, anyio.get_current_task().name]
+
+    async with Scheduler() as scheduler:
+        for _ in range(2):  # in a task that has to be started, and in one that is there
+            job = await scheduler.spawn(own_names)
+            job.set_name("before it starts")
+            await anyio.sleep(0.5)
+            job.set_name("while it runs")
+            assert await job == ["before it starts", "while it runs"]
+            job.set_name("too late")
+            assert "too late" not in {task.name for task in anyio.get_running_tasks()}
+
+
 async def test_a_shield_can_be_named_in_a_report():
     """Its name, its age, and where it waits: the innermost line that is nobody's machinery."""
 

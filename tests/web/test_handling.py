@@ -766,3 +766,18 @@ async def test_a_failing_access_logger_is_logged(caplog):
 async def test_no_access_log():
     async with serving(app_with(hello), access_log=None) as served:
         assert (await served.ask()).text == "hello"
+
+
+async def test_an_error_has_no_context_of_the_way_it_is_run(caplog):
+    """The cancellation that ended the wait was dealt with, and is no part of what comes after it."""
+
+    async def handler(request):
+        with anyio.move_on_after(1):
+            await anyio.sleep_forever()
+        raise LookupError("the handler's own")
+
+    async with serving(app_with(handler)) as served:
+        assert (await served.ask()).status == 500
+    (record,) = errors(caplog)
+    assert repr(record.exc_info[1]) == repr(LookupError("the handler's own"))
+    assert record.exc_info[1].__context__ is None

@@ -47,8 +47,13 @@ def _frames(awaitable: object) -> Iterator[FrameType]:
             frame = getattr(awaitable, frame_name, None)
             if frame is not None:
                 yield frame
-                awaitable = getattr(awaitable, next_name)
+                awaitable = getattr(awaitable, next_name) or _stepped_by(frame)
                 break
         else:
             # The step of an asynchronous generator does not tell whose step it is, but the collector knows.
             awaitable = next((one for one in gc.get_referents(awaitable) if isinstance(one, AsyncGeneratorType)), None)
+
+
+def _stepped_by(frame: FrameType) -> object:
+    """Return the coroutine that one of our own generators steps by hand, which it calls ``stepped``."""
+    return frame.f_locals.get("stepped") if frame.f_code.co_filename.startswith(_FOREIGN[-1]) else None

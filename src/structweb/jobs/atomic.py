@@ -66,7 +66,9 @@ def atomic(handler: Callable[..., Awaitable[T] | T]) -> Callable[..., Awaitable[
         scheduler = get_scheduler(request)
         let_go = keep(request)
         call = _Call(handler, args, let_go)
-        job = await scheduler._put(Work(call.run, on_discard=let_go), name)
+        job = scheduler._put(Work(call.run, on_discard=let_go), name)
+        if job.pending:
+            await scheduler._until_queued(job)
         try:
             return cast("T", await job.wait())  # what the handler returns
         except BaseException:

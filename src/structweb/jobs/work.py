@@ -1,8 +1,11 @@
 """What a job is to do: something to await, or a function to call in the job's task."""
 
 from collections.abc import Awaitable, Callable
+from contextvars import Context
+from types import CoroutineType, TracebackType
 from typing import Final, Generic, TypeVar
 
+from structweb._server.isolation import WRAPPER, Steps
 from structweb._server.whereabouts import await_point
 
 T = TypeVar("T")
@@ -28,7 +31,7 @@ class Work(Generic[T]):
         self._args = args
         self._on_discard = on_discard
         self._awaited: Awaitable[T] | None = None
-        if isinstance(target, Awaitable):
+        if type(target) is CoroutineType or isinstance(target, Awaitable):
             if args:
                 self.discard()
                 raise TypeError(f"a coroutine takes no arguments any more, got {args!r} for {target!r}")
@@ -40,15 +43,20 @@ class Work(Generic[T]):
         """The name of the coroutine or function."""
         return getattr(self.target, "__qualname__", None) or repr(self.target)
 
-    def begin(self) -> Awaitable[T]:
-        """Return what to await."""
+    def begin(self, context: Context) -> Steps:
+        """Return what to step, in `context`."""
         target = self.target
-        if isinstance(target, Awaitable):
+        steps: Steps
+        if type(target) is CoroutineType:
+            self._awaited = steps = target
+        else:
+            if not isinstance(target, Awaitable):
+                target = context.run(target, *self._args)
+                self._args = ()  # they may be large, and the job may be kept for its result
             self._awaited = target
-            return target
-        awaited = self._awaited = target(*self._args)
-        self._args = ()  # they may be large, and the job may be kept for its result
-        return awaited
+            steps = target if type(target) is CoroutineType else _await(target)
+        wrapper = context.get(WRAPPER)
+        return steps if wrapper is None else wrapper(steps)
 
     def discard(self) -> None:
         """Close a coroutine that will not be awaited: Python warns of those that are forgotten."""
@@ -62,3 +70,13 @@ class Work(Generic[T]):
     def place(self) -> str | None:
         """Return where it waits, as reports have it; None before it has begun."""
         return await_point(self._awaited)
+
+
+async def _await(awaitable: Awaitable[T]) -> T:
+    return await awaitable
+
+
+def trimmed(traceback: TracebackType | None) -> TracebackType | None:
+    """Return the traceback of what work raised without the frames that ran it."""
+    inner = None if traceback is None else traceback.tb_next
+    return inner.tb_next if inner is not None and inner.tb_frame.f_code is _await.__code__ else inner

@@ -21,6 +21,7 @@ from typing import Any, Final, Self
 
 import anyio
 
+from structweb._server.parking import IDLE_NAME
 from structweb._server.whereabouts import await_point
 
 #: A thread of trio's cache while it has nothing to do: it ends by itself, and any later run may use it.
@@ -162,11 +163,12 @@ class TaskCensus:
 
 
 def _running_tasks() -> dict[object, str]:
-    # anyio's test runner wraps each call into the loop in a task of its own.
+    # anyio's test runner wraps each call into the loop in a task of its own.  An idle worker does nothing, and is its
+    # scheduler's: what is left running is what it has to do.
     return {
         each.coro: each.name or ""
         for each in anyio.get_running_tasks()
-        if not getattr(each.coro, "__qualname__", "").startswith("TestRunner.")
+        if each.name != IDLE_NAME and not getattr(each.coro, "__qualname__", "").startswith("TestRunner.")
     }
 
 

@@ -7,21 +7,19 @@ the same way; a context variable, which tasks inherit, tells which they are.
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import AbstractContextManager, contextmanager
-from contextvars import ContextVar
 from types import coroutine
 from typing import Any, Final, TypeVar
 
 import anyio
 import anyio.lowlevel
 
+from structweb._server.isolation import WRAPPER, Steps
 from structweb._server.whereabouts import await_point
 
 T = TypeVar("T")
 
 #: Turns of the loop that the news of what was done gets to arrive.
 NEWS: Final = 50
-
-_counter: ContextVar["Checkpoints"] = ContextVar("structweb.testing.stepping")
 
 
 class Checkpoints:
@@ -45,11 +43,14 @@ class Checkpoints:
         async def call() -> T:
             return await func()
 
-        token = _counter.set(self)
+        def wrap(stepped: Steps) -> Steps:
+            return _wrapped(stepped, self)
+
+        token = WRAPPER.set(wrap)
         try:
             return await _stepped(call(), self)
         finally:
-            _counter.reset(token)
+            WRAPPER.reset(token)
 
     def pass_one(self, awaited: object) -> bool:
         """Count a checkpoint of the coroutine `awaited`; tell whether it was the one."""
@@ -115,8 +116,8 @@ def _tasks_of_asyncio(loop: Any) -> Generator[None]:  # Any: an event loop; its 
 
     def make(loop: Any, coro: Coroutine[Any, Any, object], **options: Any) -> "Task[object]":  # Any: asyncio's
         context = options.get("context")
-        counter = _counter.get(None) if context is None else context.get(_counter)
-        return Task(coro if counter is None else _wrapped(coro, counter), loop=loop, **options)
+        wrap = WRAPPER.get() if context is None else context.get(WRAPPER)
+        return Task(coro if wrap is None else wrap(coro), loop=loop, **options)
 
     before = loop.get_task_factory()
     loop.set_task_factory(make)
@@ -133,9 +134,9 @@ def _tasks_of_trio() -> Generator[None]:
 
     class Stepper(Instrument):
         def task_spawned(self, task: Task) -> None:
-            counter = task.context.get(_counter)
-            if counter is not None:
-                task.coro = _wrapped(task.coro, counter)  # type: ignore[assignment]  # it steps any coroutine
+            wrap = task.context.get(WRAPPER)
+            if wrap is not None:
+                task.coro = wrap(task.coro)  # type: ignore[assignment]  # it steps any coroutine
 
     stepper = Stepper()
     add_instrument(stepper)
