@@ -145,7 +145,7 @@ class Workers:
         self._context.run(WRAPPER.set, None)  # what they do is wrapped, and not they themselves
         #: Those that sleep, the one that lay down last at the end; and how many may.
         self.idle: list[Worker] = []
-        self.idle_most = IDLE_MOST
+        self.idle_most: int = IDLE_MOST
 
     def start(self, job: "Job[Any]") -> Worker:  # Any: of any result
         """Have a job done, from the next turn of the event loop on."""
