@@ -1,6 +1,7 @@
 """The cases: which bytes are sent, and which application answers them."""
 
 import json
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -32,12 +33,16 @@ def payload(size: int) -> bytes:
     return bytes(n * 7 & 255 for n in range(size))
 
 
-def frame(size: int) -> bytes:
-    """Return a binary message of `size` bytes as a client sends it, masked."""
+def frame(size: int, *, deflated: bool = False) -> bytes:
+    """Return a binary message of `size` bytes as a client sends it: masked, and compressed if asked for."""
     key = b"\x12\xa5\x5a\xf0"
-    masked = bytes(byte ^ key[n & 3] for n, byte in enumerate(payload(size)))
-    length = bytes([128 | size]) if size < 126 else b"\xfe" + size.to_bytes(2, "big")
-    return b"\x82" + length + key + masked
+    data = payload(size)
+    if deflated:
+        engine = zlib.compressobj(1, zlib.DEFLATED, -15)
+        data = (engine.compress(data) + engine.flush(zlib.Z_SYNC_FLUSH))[:-4]
+    masked = bytes(byte ^ key[n & 3] for n, byte in enumerate(data))
+    length = bytes([128 | len(data)]) if len(data) < 126 else b"\xfe" + len(data).to_bytes(2, "big")
+    return (b"\xc2" if deflated else b"\x82") + length + key + masked
 
 
 _STREAM = b"GET /stream%b HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -88,6 +93,8 @@ CASES = [
     Case("static file, 10 MB", _always(b"GET /files/large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n"), weight=50),
     Case("WebSocket echo, 32 bytes", _always(frame(32)), kind="websocket", size=32),
     Case("WebSocket echo, 4 KB", _always(frame(4096)), kind="websocket", size=4096),
+    Case("WebSocket echo, 32 bytes, deflated", _always(frame(32, deflated=True)), kind="deflated websocket", size=32),
+    Case("WebSocket echo, 4 KB, deflated", _always(frame(4096, deflated=True)), kind="deflated websocket", size=4096),
     Case("stream of 16 MB in chunks of 64 KB", _always(_STREAM % b""), weight=100, connections=1),
     Case("the same, with a length", _always(_STREAM % b"?length"), weight=100, connections=1),
     Case("upload of 16 MB", _always(_UPLOAD), weight=100, connections=4),

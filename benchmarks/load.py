@@ -2,13 +2,16 @@
 
 import re
 import socket
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 HANDSHAKE = (
     b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n%b\r\n"
 )
+#: What browsers offer.
+DEFLATE = b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 
@@ -69,14 +72,16 @@ def keep_alive(sockets: Sequence[socket.socket], request: Callable[[int], bytes]
     return n + len(sockets)
 
 
-def open_websocket(sock: socket.socket) -> None:
-    """Shake hands, as the RFC's own example does."""
-    sock.sendall(HANDSHAKE)
+def open_websocket(sock: socket.socket, *, deflated: bool = False) -> None:
+    """Shake hands, as the RFC's own example does; if `deflated`, insist on compression."""
+    sock.sendall(HANDSHAKE % (DEFLATE if deflated else b""))
     data = b""
     while not data.endswith(b"\r\n\r\n"):
         data += sock.recv(1)
     if not data.startswith(b"HTTP/1.1 101") or b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" not in data:
         raise ValueError(f"expected a 101, got {data!r}")
+    if deflated and b"permessage-deflate" not in data:
+        raise ValueError(f"expected permessage-deflate, got {data!r}")
 
 
 def read_echo(sock: socket.socket, payload: bytes) -> int:
@@ -104,6 +109,40 @@ def echo(sockets: Sequence[socket.socket], message: bytes, size: int, rounds: in
                     raise EOFError("the server closed a WebSocket")
                 got += more
     return rounds * len(sockets)
+
+
+def _frame_size(data: bytes) -> int:
+    """Return the size of the unmasked frame below 64 KB that begins with `data`; 4 if too little of it is there."""
+    if len(data) < 4 or data[1] == 126:
+        return 4 + int.from_bytes(data[2:4], "big")
+    return 2 + data[1]
+
+
+def read_deflated(sock: socket.socket) -> bytes:
+    """Read one compressed binary message below 64 KB; return what it holds."""
+    data = b""
+    while len(data) < _frame_size(data):
+        more = sock.recv(65536)
+        if not more:
+            raise EOFError("the server closed a WebSocket")
+        data += more
+    if data[0] != 0xC2:
+        raise ValueError(f"expected a compressed message, got {data[:20]!r}...")
+    return data[4 if data[1] == 126 else 2 :]
+
+
+def deflated_echo(sockets: Sequence[socket.socket], message: bytes, payload: bytes, rounds: int) -> int:
+    """Do what `echo` does with compressed messages, whose size varies; check what comes at first."""
+    for sock in sockets:
+        sock.sendall(message)
+        if zlib.decompressobj(-15).decompress(read_deflated(sock) + b"\0\0\xff\xff") != payload:
+            raise ValueError("expected the message back, compressed")
+    for _ in range(rounds):
+        for sock in sockets:
+            sock.sendall(message)
+        for sock in sockets:
+            read_deflated(sock)
+    return (rounds + 1) * len(sockets)
 
 
 def churn(port: int, request: Callable[[int], bytes], count: int, batch: int = 16) -> int:

@@ -41,6 +41,14 @@ def slice_cost(case: Case, port: int, pid: int, operations: int) -> float:
             before_cpu = cpu_seconds(pid)
             done = load.echo(sockets, message, size, max(operations // case.connections, 1))
             return (cpu_seconds(pid) - before_cpu) / done
+    if case.kind == "deflated websocket":
+        with load.connections(port, case.connections) as sockets:
+            for sock in sockets:
+                load.open_websocket(sock, deflated=True)
+            rounds = max(operations // case.connections, 1)
+            before_cpu = cpu_seconds(pid)
+            done = load.deflated_echo(sockets, case.request(0), payload(case.size), rounds)
+            return (cpu_seconds(pid) - before_cpu) / done
     if case.kind == "churn":
         before_cpu = cpu_seconds(pid)
         done = load.churn(port, case.request, operations // 4)
@@ -72,7 +80,7 @@ def measure(case: Case, names: list[str], rounds: int, operations: int, core: in
         for name in names:
             if name == "quart-trio" and case.app != "plain":
                 continue  # its middlewares are ASGI's: the hypercorn row shows them
-            if name in ONLY_WEBSOCKETS and case.kind != "websocket":
+            if name in ONLY_WEBSOCKETS and "websocket" not in case.kind:
                 continue
             port = free_port()
             places[name] = port, stack.enter_context(running(SERVERS[name](port, case.app), port, core))

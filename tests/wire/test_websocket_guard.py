@@ -210,6 +210,27 @@ def test_a_peer_that_forgets_its_window(express, forget):
 
 
 @LANES
+@pytest.mark.parametrize("decode_text", [True, False])
+def test_what_is_refused_was_inflated_once(express, decode_text):
+    """Looked at twice, these bytes that are no UTF-8 would be a text: they are told by their distance."""
+    server = wire(express=express, deflate=DeflateParameters(), decode_text=decode_text)
+    engine = zlib.compressobj(9, zlib.DEFLATED, -15)
+    wrong = bytes(range(0x80, 0xA0))
+    before = wrong + bytes(range(64))
+    assert read(server, frame(BINARY, deflated(before, engine), key=KEY, rsv=RSV1)) == [Binary(before)]
+    packed = deflated(wrong, engine)
+    assert len(packed) < 10
+    if decode_text:
+        error = refusal(server, frame(TEXT, packed, key=KEY, rsv=RSV1))
+        assert (error.code, error.reason) == (
+            1007,
+            "'utf-8' codec can't decode byte 0x80 in position 0: invalid start byte",
+        )
+    else:
+        assert read(server, frame(TEXT, packed, key=KEY, rsv=RSV1)) == [Text(wrong)]
+
+
+@LANES
 @pytest.mark.parametrize(
     "data",
     [

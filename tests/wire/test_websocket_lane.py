@@ -1,6 +1,7 @@
 """The law of the lane: what it takes, wsproto reads the same; from all else it stays out."""
 
 import itertools
+import zlib
 from random import Random
 
 import pytest
@@ -10,6 +11,8 @@ from wsproto.connection import CLIENT, SERVER, Connection
 from wsproto.events import BytesMessage, TextMessage
 
 from structweb._wire.websocket import Binary, Text, WebSocketError, WebSocketLimits, WebSocketWire
+from structweb._wire.websocket_deflate import DeflateParameters
+from structweb._wire.websocket_guard import Codec
 from structweb._wire.websocket_lane import BINARY, TEXT, Lane, frame_size, plain_frame
 from tests.fuzz.frames import KEYS, frame
 from tests.fuzz.websockets import TINY, difference, minimal, setting, stream, transcript
@@ -96,6 +99,25 @@ def test_it_takes_plain_frames_of_any_size(client, size, kind):
 def test_text_may_stay_as_it_came():
     lane = Lane(LIMITS, client=False, decode_text=False)
     assert lane.take(frame(TEXT & 15, b"\xff", key=KEY), 0) == Text(b"\xff")
+
+
+@SIDES
+@pytest.mark.parametrize("decode_text", [True, False])
+def test_it_takes_compressed_frames_where_there_may_be_any(client, decode_text):
+    def packed(opcode: int, payload: bytes) -> bytes:
+        deflated = (engine.compress(payload) + engine.flush(zlib.Z_SYNC_FLUSH))[:-4]
+        return frame(opcode, deflated, key=key_for(client), rsv=4)
+
+    codec = Codec(DeflateParameters(), client=client)
+    lane = Lane(LIMITS, client=client, decode_text=decode_text, codec=codec)
+    for size in (0, 5, 5000):
+        engine = zlib.compressobj(0 if size > 5 else 9, zlib.DEFLATED, -15)
+        text = b"x" * size
+        for look in (lambda data: lane.take(b"??" + data + b"??", 2), lane.take if client else lane.only):
+            args = (0,) if look == lane.take else ()
+            assert look(packed(TEXT & 15, text), *args) == Text(text.decode() if decode_text else text)
+            assert look(packed(BINARY & 15, text), *args) == Binary(text)
+    assert Lane(LIMITS, client=client, decode_text=True).take(packed(BINARY & 15, b"x"), 0) is None
 
 
 @SIDES

@@ -27,7 +27,7 @@ from structweb._wire.websocket_events import (
     WebSocketError,
 )
 from structweb._wire.websocket_guard import Guard
-from structweb._wire.websocket_lane import BINARY, LONGEST_HEADER, TEXT, Lane, frame_size, plain_frame
+from structweb._wire.websocket_lane import BINARY, COMPRESSED, LONGEST_HEADER, TEXT, Lane, frame_size, plain_frame
 from structweb._wire.websocket_limits import WebSocketLimits
 
 __all__ = [
@@ -93,7 +93,6 @@ class WebSocketWire:
         "_between",
         "_connection",
         "_data",
-        "_deflate",
         "_guard",
         "_header",
         "_input",
@@ -116,9 +115,9 @@ class WebSocketWire:
     ) -> None:
         self._guard = Guard(limits, deflate, client=client, decode_text=decode_text)
         self._connection = Connection(CLIENT if client else SERVER, [self._guard])
-        self._lane = Lane(limits, client=client, decode_text=decode_text) if express else None
+        lane = Lane(limits, client=client, decode_text=decode_text, codec=self._guard.codec)
+        self._lane = lane if express else None
         self._masked = client
-        self._deflate = deflate is not None
         #: Whether a message, while the WebSocket is open, is sent as the frame that `server_frame` makes of it.
         self.plain: Final = express and deflate is None and not client
         self._input = _Input.OPEN
@@ -295,10 +294,8 @@ class WebSocketWire:
             payload.decode()
         if compress is not None:
             _check_window(compress)
-        if self._lane is not None and (not self._deflate or compress == 0):
-            if self._connection.state is not _OPEN:
-                raise self._closed(TextMessage)
-            return plain_frame(TEXT, payload, masked=self._masked)
+        if self._lane is not None:
+            return self._lane_frame(TextMessage, TEXT, payload, compress)
         return self._send_message(TextMessage(payload.decode()), compress)
 
     def binary(self, data: _Bytes, *, compress: bool | int | None = None) -> bytes:
@@ -306,10 +303,8 @@ class WebSocketWire:
         payload = data if isinstance(data, bytes) else _as_bytes(data)
         if compress is not None:
             _check_window(compress)
-        if self._lane is not None and (not self._deflate or compress == 0):
-            if self._connection.state is not _OPEN:
-                raise self._closed(BytesMessage)
-            return plain_frame(BINARY, payload, masked=self._masked)
+        if self._lane is not None:
+            return self._lane_frame(BytesMessage, BINARY, payload, compress)
         return self._send_message(BytesMessage(payload), compress)
 
     def ping(self, data: str | _Bytes = b"") -> bytes:
@@ -347,6 +342,16 @@ class WebSocketWire:
             case 10:
                 return self.pong(payload)
         raise ValueError(f"opcode must be 1, 2, 8, 9 or 10: a message is one frame here, got {opcode!r}")
+
+    def _lane_frame(self, kind: type[WsprotoEvent], first: int, payload: bytes, compress: bool | int | None) -> bytes:
+        if self._connection.state is not _OPEN:
+            raise self._closed(kind)
+        codec = self._guard.codec
+        if codec is not None and compress != 0:
+            deflated = codec.deflate(payload, True if compress is None else compress)
+            if deflated is not None:
+                return plain_frame(first | COMPRESSED, deflated, masked=self._masked)
+        return plain_frame(first, payload, masked=self._masked)
 
     def _send_message(self, message: TextMessage | BytesMessage, compress: bool | int | None) -> bytes:
         self._guard.compress = True if compress in (None, True) else compress

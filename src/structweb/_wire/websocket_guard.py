@@ -56,7 +56,8 @@ class Guard(Extension):
         self._wire_size = 0
         self._compressed = False
         self._keep = False
-        self._codec = None if deflate is None else Codec(deflate, client=client)
+        #: The windows of permessage-deflate, or None.
+        self.codec = None if deflate is None else Codec(deflate, client=client)
         #: Whether the message to send next is to be compressed; or the bits of a window for it alone.
         self.compress: bool | int = False
 
@@ -83,7 +84,7 @@ class Guard(Extension):
             return CloseReason.PROTOCOL_ERROR
         if opcode is not Opcode.CONTINUATION:
             self._seen = self._size = self._wire_size = 0
-            self._compressed = rsv.rsv1 and self._codec is not None
+            self._compressed = rsv.rsv1 and self.codec is not None
             self._keep = opcode is Opcode.TEXT and not self._decode_text
         if payload_length > self._frame:
             return self._too_big(f"frame of {payload_length} bytes exceeds {self._frame}")
@@ -95,7 +96,7 @@ class Guard(Extension):
         if self._seen >= self._fragments:
             self.words = f"message of more than {self._fragments} frames"
             return CloseReason.POLICY_VIOLATION
-        return RsvBits(self._codec is not None and opcode is not Opcode.CONTINUATION, False, False)
+        return RsvBits(self.codec is not None and opcode is not Opcode.CONTINUATION, False, False)
 
     def frame_inbound_payload_data(self, proto: FrameDecoder | FrameProtocol, data: bytes) -> bytes | CloseReason:
         """Return what a piece of a frame means, and count it."""
@@ -128,10 +129,10 @@ class Guard(Extension):
 
     def _meaning(self, data: bytes | None) -> bytes | CloseReason:
         """Return what a piece of a message stands for; or, given None, its end."""
-        if self._compressed and self._codec is not None:
+        if self._compressed and self.codec is not None:
             limit = self._message - self._size + 1
             try:
-                data = self._codec.finish(limit) if data is None else self._codec.inflate(data, limit)
+                data = self.codec.finish(limit) if data is None else self.codec.inflate(data, limit)
             except zlib.error as exc:
                 self.words = f"message cannot be inflated: {exc}"
                 return CloseReason.INVALID_FRAME_PAYLOAD_DATA
@@ -152,16 +153,16 @@ class Guard(Extension):
         self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, data: bytes, fin: bool
     ) -> tuple[RsvBits, bytes]:
         """Compress a message that goes out, if it is to be.  A message is one frame here."""
-        if self._codec is None or not self.compress or opcode not in _DATA:
+        if self.codec is None or not self.compress or opcode not in _DATA:
             return rsv, data
-        deflated = self._codec.deflate(data, self.compress)
+        deflated = self.codec.deflate(data, self.compress)
         return (rsv, data) if deflated is None else (RsvBits(True, rsv.rsv2, rsv.rsv3), deflated)
 
 
 class Codec:
     """The two windows of permessage-deflate.  Each is made when it is first needed: most peers never compress."""
 
-    __slots__ = ("_bits", "_deflater", "_forget_ours", "_forget_theirs", "_inflater", "_streams")
+    __slots__ = ("_bits", "_deflater", "_forget_ours", "_forget_theirs", "_inflater", "_streams", "found")
 
     def __init__(self, parameters: DeflateParameters, *, client: bool) -> None:
         ours, theirs = parameters.server_no_context_takeover, parameters.client_no_context_takeover
@@ -175,12 +176,35 @@ class Codec:
         self._deflater: Any = None  # Any: as above
         self._inflater: Any = None  # Any: as above
         self._streams = 0
+        #: What `inflate` and `finish` have next, of a message that `inflate_whole` was given before; errors are raised.
+        self.found: list[bytes | zlib.error] = []
+
+    def inflate_whole(self, data: bytes, limit: int) -> bytes | None:
+        """Return the message that `data` stands for; None if it has `limit` bytes or more, or cannot be inflated.
+
+        Then the next `inflate` of the same data, and the `finish` behind it, give out or raise what was found.
+        """
+        found: list[bytes | zlib.error] = []
+        try:
+            out = self.inflate(data, limit)
+            found.append(out)
+            if len(out) < limit:
+                rest = self.finish(limit - len(out))
+                found.append(rest)
+                if len(out) + len(rest) < limit:
+                    return out + rest
+        except zlib.error as exc:
+            found.append(exc)
+        self.found = found
+        return None
 
     def inflate(self, data: bytes, limit: int) -> bytes:
         """Return what `data` stands for, or the first `limit` bytes of it, at which the peer is to be refused.
 
         Raises zlib.error.
         """
+        if self.found:
+            return self._again()
         out = b""
         while data and len(out) < limit:
             inflater = self._inflater
@@ -200,12 +224,20 @@ class Codec:
 
     def finish(self, limit: int) -> bytes:
         """Return what is left of a message at its end, as `inflate` does; forget what is to be forgotten."""
+        if self.found:
+            return self._again()
         # Behind the end of a stream, the bytes that the sender took off would be the beginning of another one.
         out = b"" if self._inflater is None else self.inflate(_TAIL, limit)
         self._streams = 0
         if self._forget_theirs:
             self._inflater = None
         return out
+
+    def _again(self) -> bytes:
+        found = self.found.pop(0)
+        if isinstance(found, zlib.error):
+            raise found
+        return found
 
     def deflate(self, data: bytes, compress: bool | int) -> bytes | None:
         """Return a compressed message, or None if it cannot be: in no window as small as the peer asked for."""

@@ -3,9 +3,10 @@
 The law of the lane: for every frame it takes, wsproto behind the guard gives the same event and is left in the same
 state; from every other one it stays out.  It never answers an error, never guesses, never repairs.
 
-It takes a data frame that is a whole message (FIN), is not compressed, has the shortest form of its length, is within
-the limits, is masked if it comes from a client and only then, is UTF-8 if it is text, and is complete in the buffer.
-It is asked only between two messages, when wsproto holds no byte, so wsproto never misses what it takes.
+It takes a data frame that is a whole message (FIN), has the shortest form of its length, is within the limits, is masked
+if it comes from a client and only then, is UTF-8 if it is text, and is complete in the buffer.  It is asked only between
+two messages, when wsproto holds no byte, so wsproto never misses what it takes.  A compressed one goes through the
+windows that the guard has, so they miss nothing either; what comes out of there and is to be refused is left there.
 
 A text that is not complete goes to wsproto piece by piece, so that bytes that are no UTF-8 end it at once.  A
 binary frame has nothing to find out early: it waits, and is unmasked once, as a whole.
@@ -17,16 +18,26 @@ from struct import Struct
 from typing import Final
 
 from structweb._wire.websocket_events import Binary, Text
+from structweb._wire.websocket_guard import Codec
 from structweb._wire.websocket_limits import WebSocketLimits
 from structweb._wire.websocket_mask import mask
 
 TEXT: Final = 0x81
 BINARY: Final = 0x82
+#: The bit that a compressed message has in its first byte (RSV1, RFC 7692 section 6).
+COMPRESSED: Final = 0x40
 
 #: Two bytes, eight for the length, four for the key.
 LONGEST_HEADER: Final = 14
 
-_HEADS: Final = {first: [bytes((first, size)) for size in range(126)] for first in (TEXT, BINARY)}
+_COMPRESSED_TEXT: Final = TEXT | COMPRESSED
+_COMPRESSED_BINARY: Final = BINARY | COMPRESSED
+_BINARIES: Final = (BINARY, _COMPRESSED_BINARY)
+
+_HEADS: Final = {
+    first: [bytes((first, size)) for size in range(126)]
+    for first in (TEXT, BINARY, _COMPRESSED_TEXT, _COMPRESSED_BINARY)
+}
 _HEAD_16: Final = Struct("!BBH").pack
 _HEAD_64: Final = Struct("!BBQ").pack
 
@@ -34,18 +45,19 @@ _HEAD_64: Final = Struct("!BBQ").pack
 class Lane:
     """The lane of what one peer sends."""
 
-    __slots__ = ("_decode_text", "_least", "_limit", "_masked", "end")
+    __slots__ = ("_codec", "_compressed", "_decode_text", "_least", "_limit", "_masked", "_most", "end")
 
     #: Where the frame that was taken last ends in its buffer.
     end: int
 
-    def __init__(self, limits: WebSocketLimits, *, client: bool, decode_text: bool) -> None:
+    def __init__(self, limits: WebSocketLimits, *, client: bool, decode_text: bool, codec: Codec | None = None) -> None:
+        self._codec = codec
+        #: First bytes of compressed messages, if there may be any.
+        self._compressed = () if codec is None else (_COMPRESSED_TEXT, _COMPRESSED_BINARY)
         self._masked = not client
         self._least = 2 if client else 6
-        self._limit = min(
-            sys.maxsize if limits.message is None else limits.message,
-            sys.maxsize if limits.frame is None else limits.frame,
-        )
+        self._most = sys.maxsize - 1 if limits.message is None else limits.message
+        self._limit = min(self._most, sys.maxsize if limits.frame is None else limits.frame)
         self._decode_text = decode_text
         self.end = 0
 
@@ -55,7 +67,7 @@ class Lane:
         if held - start < self._least:
             return None
         first = data[start]
-        if first != TEXT and first != BINARY:  # noqa: PLR1714  # twice as fast as `in` a tuple
+        if first != TEXT and first != BINARY and first not in self._compressed:  # noqa: PLR1714  # twice as fast as `in`
             return None
         size = data[start + 1]
         if self._masked:
@@ -75,17 +87,9 @@ class Lane:
         if not body <= end <= held or size > self._limit:
             return None
         payload = mask(data[body:end], data[body - 4 : body]) if self._masked else bytes(data[body:end])
-        event: Text | Binary
-        if first == BINARY:
-            event = Binary(payload)
-        elif self._decode_text:
-            try:
-                event = Text(payload.decode())
-            except UnicodeDecodeError:
-                return None
-        else:
-            event = Text(payload)
-        self.end = end
+        event = self._message(first, payload)
+        if event is not None:
+            self.end = end
         return event
 
     def only(self, data: bytes) -> Text | Binary | None:
@@ -106,14 +110,31 @@ class Lane:
         elif length != size:
             return None
         first = data[0]
-        if data[1] < 128 or size > self._limit or (first != BINARY and first != TEXT):  # noqa: PLR1714 - as in `take`
+        known = first == BINARY or first == TEXT or first in self._compressed  # noqa: PLR1714 - as in `take`
+        if data[1] < 128 or size > self._limit or not known:
             return None
         payload = mask(data[body:], data[body - 4 : body])
         if first == BINARY:
             return Binary(payload)
+        return self._message(first, payload)
+
+    def _message(self, first: int, payload: bytes) -> Text | Binary | None:
+        """Return the message that was sent as `payload`, or None if it is to be refused."""
+        codec = self._codec if first in self._compressed else None
+        if codec is not None:
+            inflated = codec.inflate_whole(payload, self._most + 1)
+            if inflated is None:
+                return None
+            payload = inflated
+        if first in _BINARIES:
+            return Binary(payload)
+        if not self._decode_text:
+            return Text(payload)
         try:
-            return Text(payload.decode() if self._decode_text else payload)
+            return Text(payload.decode())
         except UnicodeDecodeError:
+            if codec is not None:
+                codec.found = [payload, b""]
             return None
 
     def waits(self, data: bytes | bytearray, start: int) -> bool:
@@ -157,7 +178,7 @@ def frame_size(header: bytes | bytearray) -> int | None:
 
 
 def server_frame(first: int, payload: bytes) -> bytes:
-    """Return the frame that is a whole message of a server; `first` is TEXT or BINARY."""
+    """Return the frame that is a whole message of a server; `first` is TEXT or BINARY, which may be COMPRESSED."""
     size = len(payload)
     if size < 126:
         return _HEADS[first][size] + payload
@@ -165,7 +186,7 @@ def server_frame(first: int, payload: bytes) -> bytes:
 
 
 def plain_frame(first: int, payload: bytes, *, masked: bool) -> bytes:
-    """Return the frame that is a whole message; `first` is TEXT or BINARY."""
+    """Return the frame that is a whole message; `first` as for `server_frame`."""
     if not masked:
         return server_frame(first, payload)
     size = len(payload)
