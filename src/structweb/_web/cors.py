@@ -72,8 +72,10 @@ class Cors:
     def _share(self, response: StreamResponse, origin: str | None) -> None:
         if self._origins is not None:
             _vary(response)  # also where nothing else is added: caches must not answer others with that
-        if origin is not None and self._allows(origin) and _ALLOW_ORIGIN not in response.headers:
-            self._allow(response, origin)
+        # For everybody there is no Vary, so all must have it: a cache may answer any page with any of them.
+        allowed = self._origins is None or (origin is not None and origin in self._origins)
+        if allowed and _ALLOW_ORIGIN not in response.headers:
+            self._allow(response, origin or "*")
             response.headers.extend(self._shared)
 
 
@@ -118,7 +120,8 @@ def cors_middleware(
 
     It fits an application, a sub-application and a route; of several, the innermost counts.  It answers preflights
     (OPTIONS with Access-Control-Request-Method) itself, whether or not there is a route for OPTIONS: 204, or 403 for
-    other origins.  What else is answered has the fields, errors too, and ``Vary: Origin`` unless for everybody; an
+    other origins.  What else is answered has the fields, errors too, and ``Vary: Origin``; unless for everybody: then
+    requests without an Origin are told, too, since caches may answer others with it.  An
     Access-Control-Allow-Origin of a handler's own stays.  Put it before what refuses requests without credentials:
     preflights have none.
 
