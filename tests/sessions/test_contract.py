@@ -10,7 +10,7 @@ from cryptography.fernet import Fernet
 from pymemcache.client.base import Client, PooledClient
 
 from structweb import web
-from structweb.sessions import InMemoryStorage, SignedCookieStorage, SimpleCookieStorage, get_session
+from structweb.sessions import InMemoryStorage, SignedCookieStorage, SimpleCookieStorage, get_session, new_session
 from structweb.sessions.cookie_storage import EncryptedCookieStorage
 from structweb.sessions.memcached_storage import MemcachedStorage
 from structweb.sessions.nacl_storage import NaClCookieStorage
@@ -160,8 +160,9 @@ async def test_max_age(opened):
         assert (await browser.has()).startswith("None")
 
 
-async def test_what_was_ended_meanwhile_is_not_brought_back(opened, kind):
-    """A slow request saves a session that another one has invalidated."""
+@pytest.mark.parametrize(("ends", "saves"), [("invalidate", "put"), ("invalidate", "renew"), ("renew", "renew")])
+async def test_what_was_ended_meanwhile_is_not_brought_back(opened, kind, ends, saves):
+    """A slow request saves a session, or renews it, that another one has invalidated or renewed."""
     if kind in IN_COOKIES:
         pytest.skip("a cookie cannot be taken back")
     loaded, go = anyio.Event(), anyio.Event()
@@ -170,6 +171,8 @@ async def test_what_was_ended_meanwhile_is_not_brought_back(opened, kind):
         session = await get_session(request)
         loaded.set()
         await go.wait()
+        if saves == "renew":
+            session.renew()
         session["name"] = "slow"
         return web.Response()
 
@@ -183,7 +186,34 @@ async def test_what_was_ended_meanwhile_is_not_brought_back(opened, kind):
             async with anyio.create_task_group() as group:
                 group.start_soon(other.ask, "/slow")
                 await loaded.wait()
+                await browser.ask(f"/{ends}")
+                go.set()
+            assert other.cookies == before  # it was given no other one
+            assert await other.has() == "None new"
+            assert await browser.has() == ("Ann old" if ends == "renew" else "None new")
+
+
+async def test_a_session_of_its_own_does_not_depend_on_the_one_before(opened):
+    """At login, say: what a new session takes the place of may have been ended meanwhile."""
+    loaded, go = anyio.Event(), anyio.Event()
+
+    async def slow(request):
+        await get_session(request)
+        loaded.set()
+        await go.wait()
+        (await new_session(request))["name"] = "slow"
+        return web.Response()
+
+    async with opened() as storage:
+        app = app_with(storage)
+        app.router.add_get("/slow", slow)
+        async with serving(app) as served:
+            browser, other = Browser(served), Browser(served)
+            await browser.ask("/put/Ann")
+            other.cookies = dict(browser.cookies)
+            async with anyio.create_task_group() as group:
+                group.start_soon(other.ask, "/slow")
+                await loaded.wait()
                 await browser.ask("/invalidate")
                 go.set()
-            browser.cookies = dict(before)
-            assert await browser.has() == "None new"
+            assert await other.has() == "slow old"

@@ -74,8 +74,8 @@ class MemcachedStorage(RecordStorage):
             expire += int(time.time())
         return bool(await self._ask(partial(write, record, text.encode(), expire=expire, noreply=False)))
 
-    async def _remove(self, record: str) -> None:
-        await self._ask(partial(self.conn.delete, record, noreply=False))
+    async def _remove(self, record: str) -> bool:
+        return bool(await self._ask(partial(self.conn.delete, record, noreply=False)))
 
     async def _ask(self, call: Callable[[], T]) -> T:
         try:

@@ -30,5 +30,6 @@ class InMemoryStorage(RecordStorage):
         self._records[record] = text, float("inf") if max_age is None else now + max_age
         return True
 
-    async def _remove(self, record: str) -> None:
-        self._records.pop(record, None)
+    async def _remove(self, record: str) -> bool:
+        _, ends = self._records.pop(record, ("", 0.0))
+        return ends > time.time()

@@ -63,8 +63,12 @@ class RecordStorage(AbstractStorage):
         else:
             key = key or self._key_factory()
             await self._write(self._record(key), self._text(session), session.max_age, only_existing=False)
-        for old in retired:
-            await self._remove(self._record(old))
+        there = [await self._remove(self._record(old)) for old in retired]
+        if not session.new and not all(there):
+            # Renewed here, and ended by another request meanwhile: what was ended must not go on under another key.
+            await self._remove(self._record(key))
+            log.info("A session was not renewed: its record is gone, by another request or by its age")
+            return
         self.save_cookie(response, key, max_age=session.max_age)
 
     def _record(self, key: str) -> str:
@@ -82,5 +86,5 @@ class RecordStorage(AbstractStorage):
         """Write a record that lives for `max_age` seconds; tell whether, for one that has to be there already."""
 
     @abstractmethod
-    async def _remove(self, record: str) -> None:
-        """Delete a record, if it is there."""
+    async def _remove(self, record: str) -> bool:
+        """Delete a record; tell whether it was there."""

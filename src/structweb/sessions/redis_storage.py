@@ -61,9 +61,9 @@ class RedisStorage(RecordStorage):
             done = await self._redis.set(record, text, condition=PureToken.XX if only_existing else None, ex=max_age)
         return bool(done)
 
-    async def _remove(self, record: str) -> None:
+    async def _remove(self, record: str) -> bool:
         with _answering():
-            await self._redis.delete([record])
+            return bool(await self._redis.delete([record]))
 
 
 @contextmanager
