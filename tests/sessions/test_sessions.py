@@ -75,6 +75,44 @@ async def test_the_cookie_is_secure_where_the_request_was():
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("crash", [False, True])
+async def test_storages_inside_of_each_other_keep_their_sessions_apart(crash):
+    """What the outer one encrypts must not get into the cookie of the inner one, which everybody can read."""
+    outer, inner = InMemoryStorage(cookie_name="OUTER"), SimpleCookieStorage(cookie_name="INNER")
+
+    @web.middleware
+    async def secret(request, handler):
+        (await get_session(request))["secret"] = 1
+        try:
+            return await handler(request)
+        finally:
+            assert dict(await get_session(request)) == {"secret": 1}
+
+    async def handler(request):
+        session = await get_session(request)
+        assert dict(session) == {}
+        session["open"] = 1
+        if crash:
+            raise web.HTTPForbidden
+        return web.Response()
+
+    app, below = web.Application(), web.Application()
+    setup(app, outer)
+    app.middlewares.append(secret)
+    setup(below, inner)
+    below.router.add_get("/", handler)
+    app.add_subapp("/below", below)
+    async with serving(app) as served:
+        connection = served.connect()
+        await connection.stream.send(b"GET /below/ HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+        head = (await connection.rest()).decode()
+    assert "secret" not in head
+    assert head.startswith("HTTP/1.1 403" if crash else "HTTP/1.1 200")
+    cookies = sorted(line.partition("=")[0] for line in head.split("\r\n") if line.startswith("Set-Cookie"))
+    assert cookies == ["Set-Cookie: INNER", "Set-Cookie: OUTER"]
+
+
+@pytest.mark.anyio
 async def test_a_change_behind_the_head_is_an_error(caplog):
     """T-18."""
     async with serving(app_with(InMemoryStorage())) as served:

@@ -1,5 +1,7 @@
 """From the request to its session, and from the session to the response."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from structweb._web.app import Application
@@ -36,21 +38,37 @@ def session_middleware(storage: AbstractStorage) -> Middleware:
 
     @middleware
     async def sessions(request: Request, handler: Handler) -> StreamResponse:
-        request[STORAGE_KEY] = storage
-        request[_ACTIVE] = True
-        try:
-            response = await handler(request)
-        except HTTPException as exc:
-            await _save(request, exc, storage)
-            raise
-        finally:
-            request[_ACTIVE] = False
-        if not isinstance(response, StreamResponse):
-            raise RuntimeError(f"expected a response from the handler, got {response!r}")
-        await _save(request, response, storage)
-        return response
+        with _inside(request, storage):
+            try:
+                response = await handler(request)
+            except HTTPException as exc:
+                await _save(request, exc, storage)
+                raise
+            if not isinstance(response, StreamResponse):
+                raise RuntimeError(f"expected a response from the handler, got {response!r}")
+            await _save(request, response, storage)
+            return response
 
     return sessions
+
+
+@contextmanager
+def _inside(request: Request, storage: AbstractStorage) -> Iterator[None]:
+    """Have the request's session be one of `storage`; behind it that of a storage around, of an outer application's."""
+    outer = request.get(STORAGE_KEY)
+    hidden = request.pop(SESSION_KEY, None) if outer is not storage else None
+    request[STORAGE_KEY] = storage
+    active = request.get(_ACTIVE, False)
+    request[_ACTIVE] = True
+    try:
+        yield
+    finally:
+        if outer is not None and outer is not storage:
+            request[STORAGE_KEY] = outer
+            request.pop(SESSION_KEY, None)
+            if hidden is not None:
+                request[SESSION_KEY] = hidden
+        request[_ACTIVE] = active
 
 
 async def get_session(request: Request) -> Session:
