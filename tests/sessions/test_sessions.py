@@ -75,6 +75,31 @@ async def test_the_cookie_is_secure_where_the_request_was():
 
 
 @pytest.mark.anyio
+async def test_caches_do_not_give_others_what_was_made_of_a_session():
+    async def static(request):
+        return web.Response(text="for everybody", headers={"Cache-Control": "public, max-age=60"})
+
+    async def crash(request):
+        await get_session(request)
+        raise LookupError
+
+    async def own(request):
+        await get_session(request)
+        return web.Response(headers={"Vary": "Accept, cookie"})
+
+    app = app_with(InMemoryStorage())
+    for handler in (static, crash, own):
+        app.router.add_get(f"/{handler.__name__}", handler)
+    async with serving(app) as served:
+        paths = ("/", "/put/Ann", "/put/Ann?then=forbid", "/put/Ann?then=stream", "/anew", "/crash")
+        for path in paths:
+            assert (await served.ask(path)).headers.get("vary") == "cookie", path
+        assert (await served.ask("/own")).headers["vary"] == "accept, cookie"
+        for path in ("/static", "/none"):
+            assert "vary" not in (await served.ask(path)).headers
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize("crash", [False, True])
 async def test_storages_inside_of_each_other_keep_their_sessions_apart(crash):
     """What the outer one encrypts must not get into the cookie of the inner one, which everybody can read."""

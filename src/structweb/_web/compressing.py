@@ -12,7 +12,7 @@ from structweb._web.headers import (
     CONTENT_LENGTH,
     CONTENT_RANGE,
     ETAG,
-    VARY,
+    vary_on,
 )
 from structweb._wire.codings import Bytes, ContentCoding, choose_coding, coding_module, make_encoder
 from structweb._wire.reply import bodiless
@@ -119,7 +119,7 @@ class CompressedBody:
         coding = self._compression_force
         if coding is None:
             coding = choose_coding(request.headers.getall(ACCEPT_ENCODING, ()))
-            _vary(headers)
+            vary_on(headers, "Accept-Encoding")
             if coding is not ContentCoding.identity:
                 _weaken_etag(headers)
         if coding is ContentCoding.identity or bodiless("GET", self._status):
@@ -145,13 +145,6 @@ class CompressedBody:
         if len(body) <= self._zlib_executor_size:
             return _encode(coding, self._compression_strategy, body)
         return await to_thread.run_sync(_encode, coding, self._compression_strategy, body, limiter=self._zlib_executor)
-
-
-def _vary(headers: CIMultiDict[str]) -> None:
-    """Have Vary tell caches that the response depends on Accept-Encoding."""
-    varying = {name.strip().lower() for value in headers.getall(VARY, ()) for name in value.split(",")}
-    if not varying & {"*", "accept-encoding"}:
-        headers.add(VARY, "Accept-Encoding")
 
 
 def _weaken_etag(headers: CIMultiDict[str]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Literal
 from multidict import istr
 
 from structweb._web.errors import HTTPForbidden
-from structweb._web.headers import VARY
+from structweb._web.headers import VARY, vary_on
 from structweb._web.middleware import Middleware
 from structweb._web.origins import ORIGIN, OriginList, Origins
 from structweb._web.response import Response
@@ -67,23 +67,16 @@ class Cors:
         if self._credentials:
             headers[_ALLOW_CREDENTIALS] = "true"
         if self._origins is not None:
-            _vary(response)
+            vary_on(response.headers, "Origin")
 
     def _share(self, response: StreamResponse, origin: str | None) -> None:
         if self._origins is not None:
-            _vary(response)  # also where nothing else is added: caches must not answer others with that
+            vary_on(response.headers, "Origin")  # also where nothing else is added: caches must not answer others with that
         # For everybody there is no Vary, so all must have it: a cache may answer any page with any of them.
         allowed = self._origins is None or (origin is not None and origin in self._origins)
         if allowed and _ALLOW_ORIGIN not in response.headers:
             self._allow(response, origin or "*")
             response.headers.extend(self._shared)
-
-
-def _vary(response: StreamResponse) -> None:
-    headers = response.headers
-    varying = {name.strip().lower() for value in headers.getall(VARY, ()) for name in value.split(",")}
-    if not varying & {"*", "origin"}:
-        headers.add(VARY, "Origin")
 
 
 def is_preflight(request: "Request") -> bool:

@@ -49,6 +49,13 @@ X_FORWARDED_HOST: Final = istr("X-Forwarded-Host")
 X_FORWARDED_PROTO: Final = istr("X-Forwarded-Proto")
 
 
+def vary_on(headers: CIMultiDict[str], name: str) -> None:
+    """Have Vary tell caches that the response depends on the request's field `name` (RFC 9110 section 12.5.5)."""
+    varying = {known.strip().lower() for value in headers.getall(VARY, ()) for known in value.split(",")}
+    if not varying & {"*", name.lower()}:
+        headers.add(VARY, name)
+
+
 def block_of(headers: LooseHeaders) -> HeaderBlock:
     """Return the given headers as if they had been received (but for the framing, which the connection knows)."""
     mapping = CIMultiDict(headers)

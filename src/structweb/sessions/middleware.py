@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from structweb._web.app import Application
+from structweb._web.headers import vary_on
 from structweb._web.http_exception import HTTPException
 from structweb._web.keys import RequestKey
 from structweb._web.middleware import Middleware, middleware
@@ -30,6 +31,7 @@ def setup(app: Application, storage: AbstractStorage) -> None:
 def session_middleware(storage: AbstractStorage) -> Middleware:
     """Return a middleware that saves the session behind the handler, if it changed, also with an HTTP exception.
 
+    Responses to requests whose session was asked for have ``Vary: Cookie``.
     A response that was sent before raises RuntimeError, if the session changed since.  Raises RuntimeError for a storage
     that is none.
     """
@@ -117,6 +119,8 @@ def _checked(session: object, storage: AbstractStorage) -> Session:
 
 async def _save(request: Request, response: StreamResponse, storage: AbstractStorage) -> None:
     session = request.get(SESSION_KEY)
+    if not response.prepared:
+        _tell_caches(request, response)
     if not isinstance(session, Session) or not session._changed:
         return
     if response.prepared:
@@ -128,7 +132,14 @@ async def _save(request: Request, response: StreamResponse, storage: AbstractSto
         morsel["secure"] = True
 
 
+def _tell_caches(request: Request, response: StreamResponse) -> None:
+    """Have caches not give others what was made of somebody's session."""
+    if SESSION_KEY in request:
+        vary_on(response.headers, "Cookie")
+
+
 async def _save_before_the_head(request: Request, response: StreamResponse) -> None:
+    _tell_caches(request, response)
     storage = request.get(STORAGE_KEY)
     if not request.get(_ACTIVE) or not isinstance(storage, AbstractStorage):
         return
