@@ -196,6 +196,21 @@ async def test_a_changed_or_expired_token_is_a_new_session():
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("name", ["APP.ICAg", "APP."])
+async def test_a_signed_cookie_is_good_under_its_own_name_only(name):
+    """Not even where one name goes on where the other one ends: ``ICAg`` is base64 for spaces."""
+    key = b"k" * 32
+    async with serving(app_with(SignedCookieStorage(key, cookie_name=name))) as served:
+        browser = Browser(served)
+        await browser.ask("/put/Ann")
+    async with serving(app_with(SignedCookieStorage(key, cookie_name="APP"))) as served:
+        other = Browser(served)
+        for cookie in (browser.cookies[name], f"{name.removeprefix('APP.')}.{browser.cookies[name]}"):
+            other.cookies = {"APP": cookie}
+            assert await other.has() == "None new"
+
+
+@pytest.mark.anyio
 async def test_without_a_middleware_and_with_a_wrong_storage():
     """T-15, T-16."""
 

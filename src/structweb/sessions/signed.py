@@ -29,7 +29,8 @@ class SignedCookieStorage(SealedCookieStorage):
         return f"{payload}.{self._signature(self._keys[0], payload)}"
 
     def _open(self, cookie: str) -> str | None:
-        payload, _, signature = cookie.rpartition(".")
+        # No payload has a dot, but a name may: the first one ends the payload, or names could reach into it.
+        payload, _, signature = cookie.partition(".")
         sent = signature.encode("utf-8", "surrogateescape")
         if not any(hmac.compare_digest(self._signature(key, payload).encode(), sent) for key in self._keys):
             return None
