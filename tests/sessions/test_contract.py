@@ -135,6 +135,31 @@ async def test_renewed_it_has_another_identity(opened, kind, path, name):
             assert await browser.has() == "None new"
 
 
+@pytest.mark.parametrize("loads", [True, False])
+async def test_an_empty_new_one_ends_the_one_before(opened, kind, loads):
+    """T-17: as a logout, say."""
+
+    async def leave(request):
+        if loads:
+            await get_session(request)
+        await new_session(request)
+        return web.Response()
+
+    async with opened() as storage:
+        app = app_with(storage)
+        app.router.add_get("/leave", leave)
+        async with serving(app) as served:
+            browser = Browser(served)
+            await browser.ask("/leave")
+            await browser.ask("/put/Ann")
+            before = dict(browser.cookies)
+            await browser.ask("/leave")
+            assert browser.cookies == {}
+            browser.cookies = before
+            if loads and kind in ON_SERVERS:
+                assert await browser.has() == "None new"
+
+
 @pytest.mark.parametrize("cookie", ["x", "gAAAAABkZm9v", "e30.e30", "5", "%00", "x" * 1000, '"a b"'])
 async def test_a_forged_cookie_is_a_new_session(opened, cookie):
     """T-22 to T-27: never an error, and its identity is not taken over."""

@@ -91,7 +91,8 @@ async def get_session(request: Request) -> Session:
 async def new_session(request: Request) -> Session:
     """Give a request an empty session with a new identity: at login, say.  Raises what `get_session` raises.
 
-    The record of the session that it takes the place of is deleted when this one is saved, if that was loaded.
+    The record of the session that it takes the place of is deleted when this one is saved, if that was loaded.  It is
+    saved even if nothing is put into it: then the client is told to forget its cookie.
     """
     storage = _storage_of(request)
     old = request.get(SESSION_KEY)
@@ -100,6 +101,8 @@ async def new_session(request: Request) -> Session:
         session._retired.extend(old._retired)
         if old.identity is not None and not old.new:
             session._retired.append(old.identity)
+    if storage.load_cookie(request) is not None:
+        session.changed()  # else the client would come back with the old one
     request[SESSION_KEY] = session
     return session
 
