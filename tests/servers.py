@@ -42,12 +42,14 @@ def redis_server() -> Iterator[Path]:
 
 
 @contextmanager
-def memcached_server() -> Iterator[tuple[str, int]]:
+def memcached_server(port: int | None = None) -> Iterator[tuple[str, int]]:
     """Run an empty memcached; yield its host and port: not every client speaks to Unix sockets."""
-    with folder() as home, socket.socket() as reserved:
-        reserved.bind(("127.0.0.1", 0))
-        host, port = reserved.getsockname()
-        reserved.close()
+    with folder() as home:
+        host = "127.0.0.1"
+        if port is None:
+            with socket.socket() as reserved:
+                reserved.bind((host, 0))
+                port = reserved.getsockname()[1]
         options = ["-l", host, "-p", str(port), "-U", "0"]
         user = ["-u", UNPRIVILEGED[-1]] if os.geteuid() == 0 else []
 

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import suppress
 from functools import partial
 from typing import Final, Protocol, TypeVar, Unpack
 
@@ -14,13 +14,16 @@ from structweb.sessions.storage import StorageOptions, StorageUnavailable, log
 
 try:
     from pymemcache.client.base import PooledClient
-    from pymemcache.exceptions import MemcacheError
+    from pymemcache.exceptions import MemcacheError, MemcacheUnexpectedCloseError
 except ImportError as _missing:
     raise ImportError(
         "structweb.sessions.memcached_storage needs pymemcache: pip install 'structweb[memcached]'"
     ) from _missing
 
 T = TypeVar("T")
+
+#: What a connection raises that memcached has ended.  One that cannot be made raises something else.
+_ENDED: Final = (MemcacheUnexpectedCloseError, ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
 
 #: Longer ages are taken for a time since 1970.
 _LONGEST_AGE: Final = 30 * 24 * 60 * 60
@@ -45,8 +48,8 @@ class MemcachedClient(Protocol):
 class MemcachedStorage(RecordStorage):
     """Keeps sessions in memcached, where all workers find them, until it needs the room.
 
-    `memcached_conn` is a client of pymemcache: a `PooledClient` works in several threads at once, others in one after
-    the other.  Give it a `connect_timeout` and a `timeout`: this class adds none.  Raises TypeError for another client.
+    `memcached_conn` is a client of pymemcache: a `PooledClient` works in several threads at once, as many as its
+    `max_pool_size` says, others in one after the other.  Give it a `connect_timeout` and a `timeout`: this class adds none.  Raises TypeError for another client.
     """
 
     def __init__(
@@ -60,8 +63,8 @@ class MemcachedStorage(RecordStorage):
         if not all(callable(getattr(memcached_conn, name, None)) for name in ("get", "set", "replace", "delete")):
             raise TypeError(f"expected a client of pymemcache, got {memcached_conn!r}")
         self.conn = memcached_conn
-        pooled = isinstance(memcached_conn, PooledClient) or getattr(memcached_conn, "use_pooling", False) is True
-        self._turn: threading.Lock | nullcontext[None] = nullcontext() if pooled else threading.Lock()
+        # Beyond that a pool makes nobody wait: it raises.
+        self._turn = threading.Semaphore(_threads(memcached_conn))
 
     async def _read(self, record: str) -> str | None:
         found = await self._ask(partial(self.conn.get, record))
@@ -87,4 +90,22 @@ class MemcachedStorage(RecordStorage):
 
     def _in_turn(self, call: Callable[[], T]) -> T:
         with self._turn:
+            for _ in range(_kept(self.conn)):
+                # memcached has ended it since it was used last: it was started again, or has an idle_timeout.
+                with suppress(*_ENDED):
+                    return call()
             return call()
+
+
+def _threads(client: object) -> int:
+    """Return in how many threads at once a client works."""
+    if isinstance(client, PooledClient):
+        return int(client.client_pool.max_size)
+    if getattr(client, "use_pooling", False) is True:  # a HashClient
+        return getattr(client, "default_kwargs", {}).get("max_pool_size") or 2**31
+    return 1
+
+
+def _kept(client: object) -> int:
+    """Return how many connections a client may have kept from the last time."""
+    return len(client.client_pool.free) if isinstance(client, PooledClient) else 1
