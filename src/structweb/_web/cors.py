@@ -71,7 +71,8 @@ class Cors:
 
     def _share(self, response: StreamResponse, origin: str | None) -> None:
         if self._origins is not None:
-            vary_on(response.headers, "Origin")  # also where nothing else is added: caches must not answer others with that
+            # Also where nothing else is added: caches must not answer others with that.
+            vary_on(response.headers, "Origin")
         # For everybody there is no Vary, so all must have it: a cache may answer any page with any of them.
         allowed = self._origins is None or (origin is not None and origin in self._origins)
         if allowed and _ALLOW_ORIGIN not in response.headers:
