@@ -138,6 +138,47 @@ async def test_storages_inside_of_each_other_keep_their_sessions_apart(crash):
 
 
 @pytest.mark.anyio
+async def test_a_session_has_a_max_age_of_its_own():
+    """T-19, T-21: None is as long as the browser runs, whatever the storage says."""
+    ages = {"none": None, "short": 60}
+
+    async def put(request):
+        session = await get_session(request)
+        session["name"] = "Ann"
+        if request.match_info["age"] in ages:
+            session.max_age = ages[request.match_info["age"]]
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_get("/{age:.*}", put)
+    setup(app, InMemoryStorage(max_age=3600))
+    async with serving(app) as served:
+        for path, said in (("/", "max-age=3600"), ("/short", "max-age=60"), ("/none", None)):
+            cookie = (await served.ask(path)).headers["set-cookie"]
+            assert ("expires=" in cookie, "max-age=" in cookie) == (said is not None,) * 2
+            assert (said or "") in cookie
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("key", ["two words", "x" * 181, "\u00e4", "a\n"])
+async def test_a_key_that_could_not_be_read_again_is_an_error(key, caplog):
+    """Else each request would begin a new session, without a word."""
+
+    async def name(request):
+        session = await get_session(request)
+        session.set_new_identity(key)
+        session["name"] = "Ann"
+        return web.Response()
+
+    app = app_with(InMemoryStorage(key_factory=lambda: key))
+    app.router.add_get("/name", name)
+    async with serving(app) as served:
+        for path in ("/put/Ann", "/name"):
+            assert (await served.ask(path)).status == 500
+    assert "the key of a session must be" in caplog.text
+
+
+@pytest.mark.anyio
 async def test_a_change_behind_the_head_is_an_error(caplog):
     """T-18."""
     async with serving(app_with(InMemoryStorage())) as served:

@@ -46,7 +46,8 @@ class RecordStorage(AbstractStorage):
         """Write the record and set the cookie; delete both for a session that is empty.
 
         A session that was invalidated or renewed by another request meanwhile stays so: nothing is written.
-        Raises `StorageUnavailable` if the storage does not answer.
+        Raises `StorageUnavailable` if the storage does not answer, ValueError for a key (of `key_factory`, or set as
+        identity) that could not be read from a cookie.
         """
         retired = [str(identity) for identity in session._retired]
         key = None if session.identity is None else str(session.identity)
@@ -62,6 +63,8 @@ class RecordStorage(AbstractStorage):
                 return
         else:
             key = key or self._key_factory()
+            if not _KEY.fullmatch(key):
+                raise ValueError(f"the key of a session must be 1 to 180 visible characters of ASCII, got {key!r}")
             await self._write(self._record(key), self._text(session), session.max_age, only_existing=False)
         there = [await self._remove(self._record(old)) for old in retired]
         if not session.new and not all(there):

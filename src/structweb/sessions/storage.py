@@ -6,6 +6,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from email.utils import formatdate
+from types import EllipsisType
 from typing import Any, Final, TypedDict
 
 from structweb._web.errors import HTTPServiceUnavailable
@@ -114,9 +115,12 @@ class AbstractStorage(ABC):
         """Return the cookie of a request."""
         return request.cookies.get(self._cookie_name)
 
-    def save_cookie(self, response: StreamResponse, cookie_data: str, *, max_age: int | None = None) -> None:
+    def save_cookie(
+        self, response: StreamResponse, cookie_data: str, *, max_age: int | EllipsisType | None = ...
+    ) -> None:
         """Set the cookie, for `max_age` seconds, or delete it if there is nothing to hold.
 
+        It is the `max_age` of the storage unless one is given; with None the browser keeps it as long as it runs.
         A cookie that is larger than browsers take is set all the same, with a warning in the log.
         """
         params = self._cookie_params.copy()
@@ -130,10 +134,9 @@ class AbstractStorage(ABC):
                 samesite=params["samesite"],
             )
             return
-        expires = None
-        if max_age is not None:
+        if not isinstance(max_age, EllipsisType):
             params["max_age"] = max_age
-            expires = formatdate(time.time() + max_age, usegmt=True)
+        expires = None if params["max_age"] is None else formatdate(time.time() + params["max_age"], usegmt=True)
         response.set_cookie(self._cookie_name, cookie_data, expires=expires, **params)
         size = len(response.cookies[self._cookie_name].OutputString())
         if size > COOKIE_LIMIT:
