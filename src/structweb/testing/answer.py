@@ -22,7 +22,8 @@ class ResponseContent:
     def __init__(self, response: "httpx.Response") -> None:
         self._response = response
         self._pieces: AsyncIterator[bytes] | None = None
-        self._buffer = b""
+        self._buffer = bytearray()  # what is taken from its front costs nothing, unlike that of bytes
+        self._searched = 0
         self._ended = False
 
     async def _more(self) -> bool:
@@ -36,7 +37,9 @@ class ResponseContent:
         return True
 
     def _take(self, count: int) -> bytes:
-        taken, self._buffer = self._buffer[:count], self._buffer[count:]
+        taken = bytes(memoryview(self._buffer)[:count])
+        del self._buffer[:count]
+        self._searched = 0
         return taken
 
     def at_eof(self) -> bool:
@@ -69,9 +72,11 @@ class ResponseContent:
 
     async def readline(self) -> bytes:
         r"""Return the next line with its \n, or what is left."""
-        while b"\n" not in self._buffer and await self._more():
-            pass
-        return self._take(self._buffer.find(b"\n") + 1 or len(self._buffer))
+        while (end := self._buffer.find(b"\n", self._searched)) < 0:
+            self._searched = len(self._buffer)  # nothing is looked at twice
+            if not await self._more():
+                break
+        return self._take(end + 1 or len(self._buffer))
 
     async def iter_chunked(self, n: int) -> AsyncIterator[bytes]:
         """Yield pieces of at most `n` bytes."""
