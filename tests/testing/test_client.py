@@ -56,6 +56,10 @@ async def moved(request: web.Request) -> web.Response:
     raise web.HTTPFound("/echo?moved=1")
 
 
+async def again(request: web.Request) -> web.Response:
+    raise web.HTTPTemporaryRedirect("/echo")
+
+
 async def stream(request: web.Request) -> web.StreamResponse:
     response = web.StreamResponse()
     await response.prepare(request)
@@ -78,6 +82,7 @@ def make_app() -> web.Application:
     app.router.add_post("/form", form)
     app.router.add_get("/login", login)
     app.router.add_get("/moved", moved)
+    app.router.add_post("/again", again)
     app.router.add_get("/stream", stream)
     app.router.add_get("/shout", shout)
     return app
@@ -162,8 +167,41 @@ async def test_chunked_compressed_and_expecting(client: TestClient):
             "gzip" if compress == "gzip" else "deflate",
             "packed",
         )
-    said = await (await client.post("/echo", data=b"x", expect100=True)).json()
-    assert said["headers"]["Expect"] == "100-continue"
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_expecting(client: TestClient, chunked: bool):
+    """The body waits for 100 Continue."""
+    for data in (b"x" * 100_000, "x" * 100_000):
+        said = await (await client.post("/echo", data=data, expect100=True, chunked=chunked)).json()
+        assert (said["headers"]["Expect"], len(said["body"])) == ("100-continue", 100_000)
+        assert ("Content-Length" in said["headers"]) is not chunked
+    response = await client.post("/again", data=b"kept", expect100=True, chunked=chunked)
+    assert (await response.json())["body"] == "kept"
+    assert (await client.get("/echo", expect100=True)).status == 200
+
+
+@pytest.mark.parametrize("memory", [False, True])
+@pytest.mark.real_backends
+async def test_what_is_not_wanted_is_not_sent(memory: bool):
+    sent = False
+
+    async def pieces():
+        nonlocal sent
+        sent = True
+        yield b"body"
+
+    async def refuse(request: web.Request) -> web.Response:
+        raise web.HTTPExpectationFailed
+
+    app = make_app()
+    app.router.add_post("/refuse", echo, expect_handler=refuse)
+    async with TestClient(TestServer(app, memory=memory)) as client:
+        for data in (pieces(), b"body"):
+            response = await client.post("/refuse", data=data, expect100=True)
+            assert (response.status, sent) == (417, False)
+        said = await (await client.post("/echo", data=pieces(), expect100=True)).json()
+        assert (said["body"], sent) == ("body", True)
 
 
 async def test_cookies_are_kept_for_ip_hosts(client: TestClient):
@@ -246,6 +284,31 @@ async def test_websockets(client: TestClient):
         await client.ws_connect("/echo")
 
 
+async def test_handshakes_have_what_goes_with_every_request():
+    async def greet(request: web.Request) -> web.StreamResponse:
+        said = [request.headers.get(name, "") for name in ("X-A", "X-B", "Authorization", "Cookie")]
+        response = web.WebSocketResponse() if "refuse" not in request.query else web.Response(status=401)
+        response.set_cookie("met", request.path[1:])
+        await response.prepare(request)
+        if isinstance(response, web.WebSocketResponse):
+            await response.send_json(said)
+            await response.close()
+        return response
+
+    app = make_app()
+    app.router.add_get("/greet", greet)
+    app.router.add_get("/again", greet)
+    server = TestServer(app, memory=True)
+    async with TestClient(server, headers={"X-A": "1", "X-B": "2"}, auth=("ann", "pw")) as client:
+        async with client.ws_connect("/greet", headers={"x-b": "3"}) as ws:
+            assert await ws.receive_json() == ["1", "3", "Basic YW5uOnB3", ""]
+        async with client.ws_connect("/again") as ws:
+            assert (await ws.receive_json())[3] == "met=greet"
+        with pytest.raises(WebSocketHandshakeError):
+            await client.ws_connect("/greet?refuse")
+        assert (await (await client.get("/echo")).json())["cookies"] == {"met": "greet"}
+
+
 async def test_a_response_that_does_not_begin_in_time():
     async def late(request: web.Request) -> web.Response:
         await anyio.sleep(60)
@@ -256,6 +319,10 @@ async def test_a_response_that_does_not_begin_in_time():
             await client.get("/", timeout=1)
         assert (await client.get("/")).status == 200
         assert client.app is None
+    async with TestClient(RawTestServer(late, memory=True), timeout=1) as client:
+        with pytest.raises(TimeoutError):
+            await client.get("/")
+        assert (await client.get("/", timeout=None)).status == 200
 
 
 @pytest.mark.parametrize("fault", ["disconnect", "reset", "half_close"])

@@ -1,10 +1,8 @@
 """The client of tests: `TestClient`, with the calls of aiohttp's, over httpx and our WebSocket client."""
 
-import json as json_module
 import ssl
-import zlib
-from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Generator, Mapping, Sequence
-from types import TracebackType
+from collections.abc import Coroutine, Generator, Mapping, Sequence
+from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Protocol, Self, TypeVar
 
 import anyio
@@ -12,12 +10,11 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from structweb._web.app import Application
-from structweb._web.formdata import FormData
-from structweb._web.payload import AsyncIterablePayload, JsonPayload, Payload, get_payload
 from structweb.testing.answer import ClientResponse
+from structweb.testing.bodies import pieces_of, request_body
 from structweb.testing.server import BaseTestServer
 from structweb.testing.websocket import ClientWebSocket
-from structweb.testing.websocket_opening import open_websocket
+from structweb.testing.websocket_opening import WebSocketHandshakeError, open_websocket
 
 if TYPE_CHECKING:
     import httpx
@@ -156,7 +153,8 @@ class TestClient:
         The arguments are `params` (for the query), `data` (text, bytes, a file, an async iterable, a payload, or a
         mapping or pairs for a form, which is a multipart one if it has files), `json`, `headers`, `cookies`,
         `allow_redirects` (True), `auth` (a pair), `timeout` (seconds until the response begins; None for no limit),
-        `chunked`, `compress` ("gzip" or "deflate", or True for the latter), `expect100` and `raise_for_status`.
+        `chunked`, `compress` ("gzip" or "deflate", or True for the latter), `expect100` (the body waits for 100
+        Continue, and is not sent if another answer comes) and `raise_for_status`.
 
         Raises TimeoutError, and httpx's errors where the server cannot be reached or breaks the connection.
         """
@@ -202,7 +200,7 @@ class TestClient:
         cookies: Mapping[str, str] | None = None,
         allow_redirects: bool = True,
         auth: Any = None,  # Any: a pair, or what httpx takes
-        timeout: float | None = None,
+        timeout: float | EllipsisType | None = ...,
         chunked: bool | None = None,
         compress: str | bool | None = None,
         expect100: bool = False,
@@ -216,15 +214,27 @@ class TestClient:
         fields = CIMultiDict(headers or ())
         if expect100:
             fields["Expect"] = "100-continue"
-        body = await _body(data, json, fields, compress=compress)
-        if chunked and isinstance(body, bytes):
-            body = _pieces(body)
+        body = await request_body(data, json, fields, compress=compress)
+        extensions: dict[str, object] = {}
+        if expect100 and body is not None:
+            from structweb.testing.wires import EXPECTING, ExpectingBody
+
+            if isinstance(body, bytes) and not chunked:
+                fields["Content-Length"] = str(len(body))
+            body = extensions[EXPECTING] = ExpectingBody(body)
+        elif chunked and isinstance(body, bytes):
+            body = pieces_of(body)
         session = self._session
         request = session.build_request(
-            method.upper(), str(url), headers=list(fields.items()), cookies=dict(cookies or {}) or None, content=body
+            method.upper(),
+            str(url),
+            headers=list(fields.items()),
+            cookies=dict(cookies or {}) or None,
+            content=body,
+            extensions=extensions,
         )
         more = {} if auth is None else {"auth": auth}
-        with anyio.fail_after(self._timeout if timeout is None else timeout):
+        with anyio.fail_after(self._timeout if isinstance(timeout, EllipsisType) else timeout):
             answered = await session.send(request, stream=True, follow_redirects=allow_redirects, **more)
         response = ClientResponse(answered)
         self._responses.append(response)
@@ -239,7 +249,7 @@ class TestClient:
         """Open a WebSocket at `path`; ``async with`` closes it.
 
         The arguments are `params`, `headers`, `origin`, and those of `open_websocket`: `protocols`, `compress`,
-        `autoping`, `max_msg_size`, `close_timeout`.  Cookies are sent.  Raises WebSocketHandshakeError when the server
+        `autoping`, `max_msg_size`, `close_timeout`.  What goes with every request does so here.  Raises WebSocketHandshakeError when the server
         answers anything else.
         """
         return Call(self._ws_connect(path, **kwargs))
@@ -254,24 +264,29 @@ class TestClient:
         protocols: Sequence[str] = (),
         **options: Any,  # Any: those of open_websocket
     ) -> ClientWebSocket:
+        from structweb.testing.wires import handshake_request, keep_cookies
+
         url = self.make_url(path)
         if params:
             url = url.extend_query(params)
-        request = self._session.build_request("GET", str(url))
         fields = CIMultiDict(headers or ())
         if origin is not None:
             fields["Origin"] = origin
-        if "cookie" in request.headers:
-            fields.setdefault("Cookie", request.headers["cookie"])
+        request = handshake_request(self._session, str(url), fields)
         stream = await self._server.connect(ssl=self._ssl, buffer=self._buffer)
-        websocket = await open_websocket(
-            stream,
-            url.raw_path_qs,
-            host=request.headers["host"],
-            protocols=protocols,
-            headers=list(fields.items()),
-            **options,
-        )
+        try:
+            websocket = await open_websocket(
+                stream,
+                url.raw_path_qs,
+                host=request.headers["host"],
+                protocols=protocols,
+                headers=list(fields.items()),
+                **options,
+            )
+        except WebSocketHandshakeError as exc:
+            keep_cookies(self._session, request, exc.headers)
+            raise
+        keep_cookies(self._session, request, websocket.headers)
         self._websockets.append(websocket)
         return websocket
 
@@ -358,38 +373,3 @@ def _open_session(
     transport = Transport(server, faults, ssl_context=context, buffer=buffer)
     session = httpx.AsyncClient(transport=transport, trust_env=False, timeout=None, follow_redirects=True)  # noqa: S113 - anyio's deadlines
     return session, faults
-
-
-async def _body(
-    data: Any,  # Any: what has a payload
-    json: Any,  # Any: JSON has values of many types
-    fields: CIMultiDict[str],
-    *,
-    compress: str | bool | None,
-) -> bytes | AsyncIterable[bytes] | None:
-    """Return the body to send, and add to `fields` what says of what kind it is."""
-    if json is not None:
-        payload: Payload = JsonPayload(json, dumps=json_module.dumps)
-    elif data is None:
-        return None
-    else:
-        if isinstance(data, Mapping | list | tuple):
-            data = FormData(data)
-        payload = data() if isinstance(data, FormData) else get_payload(data)
-    for name, value in payload.headers.items():
-        if name.lower() != "content-length":
-            fields.setdefault(name, value)
-    if isinstance(payload, AsyncIterablePayload) and not isinstance(data, Payload) and not compress:
-        pieces: AsyncIterable[bytes] = data
-        return pieces
-    body = await payload.as_bytes()
-    if compress:
-        coding = "deflate" if compress is True else compress
-        fields["Content-Encoding"] = coding
-        packer = zlib.compressobj(wbits=31 if coding == "gzip" else 15)
-        body = packer.compress(body) + packer.flush()
-    return body
-
-
-async def _pieces(body: bytes) -> AsyncIterator[bytes]:
-    yield body

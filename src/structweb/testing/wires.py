@@ -6,13 +6,15 @@ httpx is an extra: only `structweb.testing.client` imports this module, and only
 import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, Final
 
 import anyio
 import httpcore
 import httpx
 from anyio.abc import ByteStream
 from anyio.streams.tls import TLSStream
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from structweb.testing.pipes import ClientEnd, PipeEnd
 from structweb.testing.server import BaseTestServer
@@ -70,12 +72,38 @@ class Faults:
                 wire.plain.resume()
 
 
+class ExpectingBody:
+    """A body that is sent when the server has answered the head with 100 Continue, and not if it answers otherwise."""
+
+    def __init__(self, body: bytes | AsyncIterable[bytes]) -> None:
+        self._body = body
+        #: What the head was sent over.
+        self.wire: Wire | None = None
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self.wire is not None and not await self.wire.told_to_continue():
+            # It reads the response then, as of a server that has closed its ear.
+            raise httpcore.WriteError("the server does not want the body")
+        if isinstance(self._body, bytes):
+            yield self._body
+            return
+        async for piece in self._body:
+            yield piece
+
+
+#: Where the extensions of a request have it: httpx and httpcore hand them on.
+EXPECTING: Final = "structweb_expecting"
+#: That of the request which this task is sending.
+_expecting: Final[ContextVar[ExpectingBody | None]] = ContextVar("structweb_expecting", default=None)
+
+
 class Wire(httpcore.AsyncNetworkStream):
     """A connection of a client, as httpcore wants it."""
 
     def __init__(self, stream: ByteStream, faults: Faults) -> None:
         self._stream = stream
         self._faults = faults
+        self._ahead = b""
         plain = getattr(stream, "transport_stream", stream)
         assert isinstance(plain, PipeEnd | SocketStream)  # noqa: S101 - what BaseTestServer.connect returns
         #: What it runs over, without TLS.
@@ -87,6 +115,9 @@ class Wire(httpcore.AsyncNetworkStream):
         try:
             with anyio.fail_after(timeout):
                 await self._faults.flow()
+                if self._ahead:
+                    taken, self._ahead = self._ahead[:max_bytes], self._ahead[max_bytes:]
+                    return taken
                 return await self._stream.receive(max_bytes)
         except anyio.EndOfStream:
             return b""
@@ -95,8 +126,19 @@ class Wire(httpcore.AsyncNetworkStream):
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError) as exc:
             raise httpcore.ReadError(f"the connection broke: {exc!r}") from exc
 
+    async def told_to_continue(self) -> bool:
+        """Wait for the answer to Expect; tell whether it is 100 Continue.  It is still there for `read`."""
+        seen = b""
+        while b"\r\n" not in seen and (piece := await self.read(65536)):
+            seen += piece
+        self._ahead = seen
+        return seen.startswith(b"HTTP/1.1 100 ")
+
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send.  Raises httpcore's errors."""
+        expecting = _expecting.get()
+        if expecting is not None:
+            expecting.wire = self
         try:
             with anyio.fail_after(timeout):
                 await self._stream.send(buffer)
@@ -205,6 +247,7 @@ class Transport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request; return its response, whose body is not read yet."""
         url = request.url
+        _expecting.set(request.extensions.get(EXPECTING))
         async with _httpx_errors(request):
             response = await self._pool.handle_async_request(
                 httpcore.Request(
@@ -226,3 +269,20 @@ class Transport(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Close every connection."""
         await self._pool.aclose()
+
+
+def handshake_request(session: httpx.AsyncClient, url: str, fields: CIMultiDict[str]) -> httpx.Request:
+    """Return the request for a handshake, and add to `fields` what the session sends with every request."""
+    request = session.build_request("GET", url)
+    if session.auth is not None:
+        request = next(session.auth.sync_auth_flow(request))
+    for name, value in request.headers.items():
+        # Those are the handshake's own, and a WebSocket has no codings of content.
+        if name not in {"host", "connection", "accept", "accept-encoding"}:
+            fields.setdefault(name, value)
+    return request
+
+
+def keep_cookies(session: httpx.AsyncClient, request: httpx.Request, headers: CIMultiDictProxy[str]) -> None:
+    """Keep the cookies that the answer to a handshake has set."""
+    session.cookies.extract_cookies(httpx.Response(101, headers=list(headers.items()), request=request))
