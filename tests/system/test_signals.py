@@ -8,15 +8,19 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.system.process import BACKENDS, PATIENCE, Server, get, read_all, read_until
+from tests.system.process import (
+    AT_ONCE,
+    BACKENDS,
+    LEEWAY,
+    PATIENCE,
+    Server,
+    best_of,
+    get,
+    read_all,
+    read_until,
+)
 
-#: Seconds past its shutdown timeout in which a server has to end, the end of its interpreter included.
-LEEWAY = 0.3
 TIMEOUT = 0.5
-#: Seconds that count as at once, against a patience of 60; a busy machine takes some of them to end an interpreter.
-AT_ONCE = 1.0
-#: The machine may be busy with other things for longer than that: the best of so many attempts counts.
-ATTEMPTS = 5
 
 
 @pytest.fixture(params=BACKENDS)
@@ -51,14 +55,6 @@ class Crowd(ExitStack):
             read_until(client, b"x" * 1000)
         slow = self._connect(get("/upload", "Content-Length: 1000", method="POST") + b"some of it")
         return stalled, reading, slow
-
-
-def best_of(attempt, bound):
-    """Return the shortest of a few attempts; one within the bound is enough."""
-    took = [attempt()]
-    while min(took) >= bound and len(took) < ATTEMPTS:
-        took.append(attempt())
-    assert min(took) < bound, took
 
 
 def test_hostile_clients_cannot_hold_it(backend, tmp_path):

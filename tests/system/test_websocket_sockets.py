@@ -12,8 +12,16 @@ import pytest
 
 from structweb import web
 from structweb.testing import ClientWebSocket, connect_websocket
-from tests.system.process import BACKENDS, Server, can_measure_memory, get, read_all, read_until
-from tests.system.test_signals import AT_ONCE, best_of
+from tests.system.process import (
+    AT_ONCE,
+    BACKENDS,
+    Server,
+    best_of,
+    can_measure_memory,
+    get,
+    read_all,
+    read_until,
+)
 
 #: Seconds for what should take none.
 PATIENCE = 30

@@ -57,10 +57,10 @@ class Running:
 
     def record(self, outcome: str, error: Exception | None = None, waits_at: str = "") -> StepRecord:
         """Return what a report says of it."""
-        kind = "service" if self.service else "task"
+        kind, name = ("service", self.name.removeprefix("service ")) if self.service else ("task", self.name)
         seconds = 0.0 if self.told is None else anyio.current_time() - self.told
         said = "" if error is None else repr(error)
-        return StepRecord(kind=kind, name=self.name, outcome=outcome, seconds=seconds, error=said, waits_at=waits_at)
+        return StepRecord(kind=kind, name=name, outcome=outcome, seconds=seconds, error=said, waits_at=waits_at)
 
     def __str__(self) -> str:
         where = await_point(self.awaited)
