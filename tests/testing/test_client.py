@@ -432,7 +432,39 @@ async def test_over_loopback():
 
 
 @pytest.mark.real_backends
-async def test_over_loopback_a_client_may_leave():
+async def test_over_loopback_a_client_may_stall():
+    size = 2**24  # more than the kernel keeps
+    go, written, read = anyio.Event(), anyio.Event(), anyio.Event()
+
+    async def pour(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await go.wait()
+        await response.write(bytes(size))
+        written.set()
+        return response
+
+    async def read_all(response: ClientResponse) -> None:
+        assert len(await response.read()) == size
+        read.set()
+
+    async with TestClient(RawTestServer(pour), buffer=65536) as client, anyio.create_task_group() as group:
+        response = await client.get("/")
+        client.stall()
+        group.start_soon(read_all, response)
+        go.set()
+        for _ in range(5000):  # turns of the loop in which it could have read everything
+            await anyio.lowlevel.checkpoint()
+        assert (written.is_set(), read.is_set()) == (False, False)
+        client.resume()
+        with anyio.fail_after(20):
+            await read.wait()
+            await written.wait()
+
+
+@pytest.mark.parametrize("fault", ["disconnect", "reset", "half_close"])
+@pytest.mark.real_backends
+async def test_over_loopback_a_client_may_leave(fault: str):
     entered, left = anyio.Event(), anyio.Event()
 
     async def wait(request: web.Request) -> web.Response:
@@ -443,13 +475,16 @@ async def test_over_loopback_a_client_may_leave():
             left.set()
 
     async def ask(client: TestClient) -> None:
-        with pytest.raises(httpx.ReadError):
+        with pytest.raises(httpx.RemoteProtocolError if fault == "half_close" else httpx.ReadError):
             await client.get("/")
 
     async with TestClient(RawTestServer(wait)) as client, anyio.create_task_group() as group:
         group.start_soon(ask, client)
         await entered.wait()
-        client.disconnect()
+        if fault == "half_close":
+            await client.half_close()
+        else:
+            client.disconnect(reset=fault == "reset")
         with anyio.fail_after(5):
             await left.wait()
 
