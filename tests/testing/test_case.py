@@ -87,6 +87,30 @@ def test_a_case_runs_in_one_loop(on: str):
     assert AioHTTPTestCase is StructWebTestCase
 
 
+@pytest.mark.parametrize("on", BACKENDS)
+def test_what_is_no_exception_comes_out_unwrapped(on: str):
+    """So that pytest.xfail() and its like are what they are, not a group that nobody knows."""
+    closed = []
+
+    class Case(StructWebTestCase):
+        backend = on
+
+        async def get_application(self) -> web.Application:
+            return app_of_hello()
+
+        async def asyncTearDown(self) -> None:
+            await super().asyncTearDown()
+            closed.append(self.server.closed)
+
+        async def test_it(self) -> None:
+            pytest.xfail("on purpose")
+
+    ((_, trace),) = outcome(Case, "test_it").errors
+    assert "XFailed: on purpose" in trace
+    assert "ExceptionGroup" not in trace
+    assert closed == [True]
+
+
 def test_a_case_without_an_application_says_so():
     class Case(StructWebTestCase):
         async def test_it(self) -> None: ...

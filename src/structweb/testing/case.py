@@ -53,7 +53,7 @@ class StructWebTestCase(unittest.TestCase):
 
     async def _in_loop(self, method: Callable[[], Any]) -> None:  # Any: an awaitable or nothing
         # The server lives in a task of its own: what tests open and leave open behind their end may lie across.
-        failure: Exception | None = None
+        failure: BaseException | None = None
         async with anyio.create_task_group() as self._tasks:
             try:
                 async with AsyncExitStack() as self._stack:
@@ -64,7 +64,9 @@ class StructWebTestCase(unittest.TestCase):
                             await outcome
                     finally:
                         await self.asyncTearDown()
-            except Exception as exc:  # noqa: BLE001 - raised below, where the group does not wrap it
+            except anyio.get_cancelled_exc_class():
+                raise
+            except BaseException as exc:  # noqa: BLE001 - raised below, where the group does not wrap it: pytest.xfail, too
                 failure = exc
             self._tasks.cancel_scope.cancel()  # a server that set-up could not hand over
         if failure is not None:
