@@ -8,7 +8,7 @@ from subprocess import run
 
 import pytest
 
-from structweb import web
+from structweb import HttpVersion10, web
 from structweb.testing import (
     AioHTTPTestCase,
     StructWebTestCase,
@@ -167,6 +167,10 @@ async def test_a_handler_with_a_mocked_request():
     await response.write(b"goes nowhere")
     await response.write_eof()
     assert response.prepared
+    asked = {"Upgrade": "websocket", "Connection": "keep-alive, Upgrade"}
+    asked |= {"Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
+    assert web.WebSocketResponse().can_prepare(make_mocked_request("GET", "/", asked))
+    assert not web.WebSocketResponse().can_prepare(make_mocked_request("GET", "/", asked, version=HttpVersion10))
     assert await make_mocked_request("POST", "/", payload=request.content).read() == b""
 
 

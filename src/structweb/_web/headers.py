@@ -9,7 +9,7 @@ from multidict import CIMultiDict, CIMultiDictProxy, istr
 from structweb._wire.conditional import ETag, parse_etags
 from structweb._wire.cookies import parse_cookies
 from structweb._wire.dates import parse_http_date
-from structweb._wire.events import Head, HeaderBlock
+from structweb._wire.events import Head, HeaderBlock, HttpVersion, HttpVersion11
 from structweb._wire.forwarded import parse_forwarded
 from structweb._wire.media_type import parse_media_type
 from structweb._wire.ranges import parse_range
@@ -31,6 +31,7 @@ CONTENT_TYPE: Final = istr("Content-Type")
 COOKIE: Final = istr("Cookie")
 DATE: Final = istr("Date")
 ETAG: Final = istr("ETag")
+EXPECT: Final = istr("Expect")
 FORWARDED: Final = istr("Forwarded")
 HOST: Final = istr("Host")
 IF_MATCH: Final = istr("If-Match")
@@ -43,6 +44,7 @@ RANGE: Final = istr("Range")
 SERVER: Final = istr("Server")
 SET_COOKIE: Final = istr("Set-Cookie")
 TRANSFER_ENCODING: Final = istr("Transfer-Encoding")
+UPGRADE: Final = istr("Upgrade")
 VARY: Final = istr("Vary")
 X_FORWARDED_FOR: Final = istr("X-Forwarded-For")
 X_FORWARDED_HOST: Final = istr("X-Forwarded-Host")
@@ -56,14 +58,18 @@ def vary_on(headers: CIMultiDict[str], name: str) -> None:
         headers.add(VARY, name)
 
 
-def block_of(headers: LooseHeaders) -> HeaderBlock:
+def block_of(headers: LooseHeaders, version: HttpVersion) -> HeaderBlock:
     """Return the given headers as if they had been received (but for the framing, which the connection knows)."""
     mapping = CIMultiDict(headers)
     length = mapping.get(CONTENT_LENGTH)
+    options = {option.strip().lower() for value in mapping.getall(CONNECTION, ()) for option in value.split(",")}
+    upgrade = ", ".join(mapping.getall(UPGRADE, ())) if "upgrade" in options and version == HttpVersion11 else ""
     return HeaderBlock(
         tuple((name.encode(), value.encode("utf-8", "surrogateescape")) for name, value in mapping.items()),
         content_length=None if length is None else int(length),
         host=mapping.get(HOST),
+        expect=", ".join(mapping.getall(EXPECT, ())).lower() or None,
+        upgrade=upgrade.lower() or None,
     )
 
 

@@ -201,7 +201,7 @@ class BaseRequest(State, RequestForms, RequestTarget, RequestLifetime):
             head.method if method is None else method,
             head.target if rel_url is None else str(rel_url),
             head.version,
-            head.block if headers is None else block_of(headers),
+            head.block if headers is None else block_of(headers, head.version),
         )
         replaced.keep_alive = head.keep_alive
         own_host = self._own_host if host is None else host

@@ -117,7 +117,7 @@ def make_mocked_request(
     body = payload if isinstance(payload, bytes) else b""
     if body:
         fields.setdefault("Content-Length", str(len(body)))
-    head = Head(method.upper(), path, version, block_of(fields))
+    head = Head(method.upper(), path, version, block_of(fields, version))
     head.keep_alive = version >= HttpVersion11 and not closing
     known = {"sockname": ("127.0.0.1", 80), "sslcontext": sslcontext}
     owner = SimpleNamespace(
