@@ -100,6 +100,35 @@ async def test_caches_do_not_give_others_what_was_made_of_a_session():
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("then", ["", "?then=forbid", "?then=stream"])
+async def test_a_middleware_may_hand_on_a_copy_of_the_request(then):
+    """The session that the handler got from it is saved like any other, and everybody has the same."""
+
+    @web.middleware
+    async def copying(request, handler):
+        try:
+            return await handler(request.clone(client_max_size=10))
+        finally:
+            session = await get_session(request)
+            assert session is await get_session(request.clone())
+            seen.append(session["name"])
+
+    seen = []
+    app = app_with(InMemoryStorage())
+    app.middlewares.append(copying)
+    async with serving(app) as served:
+        browser = Browser(served)
+        answer = await browser.ask(f"/put/Ann{then}")
+        assert answer.headers["vary"] == "Cookie"
+        await browser.ask("/put/Bob")
+        assert browser.cookies
+        before = dict(browser.cookies)
+        await browser.ask("/anew")
+        assert browser.cookies != before
+    assert seen == ["Ann", "Bob", "anew"]
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize("crash", [False, True])
 async def test_storages_inside_of_each_other_keep_their_sessions_apart(crash):
     """What the outer one encrypts must not get into the cookie of the inner one, which everybody can read."""

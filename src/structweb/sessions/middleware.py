@@ -15,8 +15,21 @@ from structweb._web.streaming import StreamResponse
 from structweb.sessions.session import Session
 from structweb.sessions.storage import SESSION_KEY, STORAGE_KEY, AbstractStorage
 
-#: Whether a handler is at work, whose streams save the session before their heads go out.
-_ACTIVE: Final = RequestKey("structweb session active", bool)
+
+class _Visit:
+    """A request on its way through the middleware: copies of the request, which others hand on, share it."""
+
+    __slots__ = ("active", "session", "storage")
+
+    def __init__(self, storage: AbstractStorage) -> None:
+        self.storage = storage
+        #: What handlers got last.
+        self.session: Session | None = None
+        #: Whether a handler is at work, whose streams save the session before their heads go out.
+        self.active = True
+
+
+_VISIT: Final = RequestKey("structweb session visit", _Visit)
 
 
 def setup(app: Application, storage: AbstractStorage) -> None:
@@ -55,22 +68,25 @@ def session_middleware(storage: AbstractStorage) -> Middleware:
 
 
 @contextmanager
-def _inside(request: Request, storage: AbstractStorage) -> Iterator[None]:
+def _inside(request: Request, storage: AbstractStorage) -> Iterator[_Visit]:
     """Have the request's session be one of `storage`; behind it that of a storage around, of an outer application's."""
-    outer = request.get(STORAGE_KEY)
-    hidden = request.pop(SESSION_KEY, None) if outer is not storage else None
+    outer = request.get(_VISIT)
+    if outer is not None and outer.storage is storage:
+        yield outer
+        return
+    hidden = request.pop(SESSION_KEY, None)
     request[STORAGE_KEY] = storage
-    active = request.get(_ACTIVE, False)
-    request[_ACTIVE] = True
+    request[_VISIT] = visit = _Visit(storage)
     try:
-        yield
+        yield visit
     finally:
-        if outer is not None and outer is not storage:
-            request[STORAGE_KEY] = outer
+        visit.active = False
+        if outer is not None:
+            request[STORAGE_KEY] = outer.storage
+            request[_VISIT] = outer
             request.pop(SESSION_KEY, None)
             if hidden is not None:
                 request[SESSION_KEY] = hidden
-        request[_ACTIVE] = active
 
 
 async def get_session(request: Request) -> Session:
@@ -79,10 +95,11 @@ async def get_session(request: Request) -> Session:
     Raises RuntimeError without the middleware, and for a storage that returns something else; `StorageUnavailable`
     (503) if the server that keeps it does not answer.
     """
-    session = request.get(SESSION_KEY)
+    session = _session_of(request)
     if session is None:
         storage = _storage_of(request)
-        session = request[SESSION_KEY] = _checked(await storage.load_session(request), storage)
+        session = _checked(await storage.load_session(request), storage)
+        _give(request, session)
     if not isinstance(session, Session):
         raise RuntimeError(f"expected a session in request[{SESSION_KEY!r}], got {session!r}")
     return session
@@ -95,7 +112,7 @@ async def new_session(request: Request) -> Session:
     saved even if nothing is put into it: then the client is told to forget its cookie.
     """
     storage = _storage_of(request)
-    old = request.get(SESSION_KEY)
+    old = _session_of(request)
     session = _checked(await storage.new_session(), storage)
     if isinstance(old, Session) and old is not session:
         session._retired.extend(old._retired)
@@ -103,8 +120,20 @@ async def new_session(request: Request) -> Session:
             session._retired.append(old.identity)
     if storage.load_cookie(request) is not None:
         session.changed()  # else the client would come back with the old one
-    request[SESSION_KEY] = session
+    _give(request, session)
     return session
+
+
+def _session_of(request: Request) -> Session | None:
+    visit = request.get(_VISIT)
+    return request.get(SESSION_KEY) if visit is None or visit.session is None else visit.session
+
+
+def _give(request: Request, session: Session) -> None:
+    request[SESSION_KEY] = session
+    visit = request.get(_VISIT)
+    if visit is not None:
+        visit.session = session
 
 
 def _storage_of(request: Request) -> AbstractStorage:
@@ -121,7 +150,7 @@ def _checked(session: object, storage: AbstractStorage) -> Session:
 
 
 async def _save(request: Request, response: StreamResponse, storage: AbstractStorage) -> None:
-    session = request.get(SESSION_KEY)
+    session = _session_of(request)
     if not response.prepared:
         _tell_caches(request, response)
     if not isinstance(session, Session) or not session._changed:
@@ -137,18 +166,16 @@ async def _save(request: Request, response: StreamResponse, storage: AbstractSto
 
 def _tell_caches(request: Request, response: StreamResponse) -> None:
     """Have caches not give others what was made of somebody's session."""
-    if SESSION_KEY in request:
+    if _session_of(request) is not None:
         vary_on(response.headers, "Cookie")
 
 
 async def _save_before_the_head(request: Request, response: StreamResponse) -> None:
     _tell_caches(request, response)
-    storage = request.get(STORAGE_KEY)
-    if not request.get(_ACTIVE) or not isinstance(storage, AbstractStorage):
-        return
-    session = request.get(SESSION_KEY)
-    if isinstance(session, Session) and session._changed:
-        await _save_into_headers(request, response, storage)
+    visit = request.get(_VISIT)
+    session = _session_of(request)
+    if visit is not None and visit.active and isinstance(session, Session) and session._changed:
+        await _save_into_headers(request, response, visit.storage)
 
 
 async def _save_into_headers(request: Request, response: StreamResponse, storage: AbstractStorage) -> None:
