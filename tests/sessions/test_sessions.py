@@ -7,6 +7,7 @@ import sys
 import time
 from contextlib import AsyncExitStack, contextmanager
 
+import anyio
 import coredis
 import pytest
 from cryptography.fernet import Fernet
@@ -97,6 +98,37 @@ async def test_caches_do_not_give_others_what_was_made_of_a_session():
         assert (await served.ask("/own")).headers["vary"] == "accept, cookie"
         for path in ("/static", "/none"):
             assert "vary" not in (await served.ask(path)).headers
+
+
+@pytest.mark.anyio
+async def test_tasks_of_a_handler_have_the_same_session():
+    """Though both ask before either has it: what one of them changes must not be lost."""
+
+    class Far(InMemoryStorage):
+        async def load_session(self, request):
+            await anyio.sleep(1)
+            return await super().load_session(request)
+
+    async def put(request):
+        async def put_one(name):
+            (await get_session(request))[name] = name
+
+        async with anyio.create_task_group() as group:
+            for name in ("first", "second"):
+                group.start_soon(put_one, name)
+        return web.Response()
+
+    async def show_all(request):
+        return web.Response(text=" ".join(sorted(await get_session(request))))
+
+    app = web.Application()
+    setup(app, Far())
+    app.router.add_get("/put", put)
+    app.router.add_get("/", show_all)
+    async with serving(app) as served:
+        browser = Browser(served)
+        await browser.ask("/put")
+        assert (await browser.ask("/")).text == "first second"
 
 
 @pytest.mark.anyio

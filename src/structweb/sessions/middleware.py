@@ -98,8 +98,11 @@ async def get_session(request: Request) -> Session:
     session = _session_of(request)
     if session is None:
         storage = _storage_of(request)
-        session = _checked(await storage.load_session(request), storage)
-        _give(request, session)
+        loaded = _checked(await storage.load_session(request), storage)
+        session = _session_of(request)  # another task of the handler may have come first
+        if session is None:
+            session = loaded
+            _give(request, session)
     if not isinstance(session, Session):
         raise RuntimeError(f"expected a session in request[{SESSION_KEY!r}], got {session!r}")
     return session
