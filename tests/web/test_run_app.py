@@ -13,6 +13,7 @@ import threading
 import time
 import warnings
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -191,6 +192,36 @@ def test_an_exit_from_a_task_group_is_an_exit(backend, exit: BaseException, capl
 
 
 # -- what goes wrong -----------------------------------------------------------------------------------------------
+
+
+def test_start_up_that_needs_asyncio_is_told_what_to_do_on_trio(backend):
+    """`asyncio.create_task` in a clean-up context, as programs for aiohttp have it."""
+
+    async def forever() -> None:
+        await asyncio.sleep(3600)
+
+    async def ctx(app: web.Application) -> AsyncIterator[None]:
+        coroutine = forever()
+        try:
+            task = asyncio.create_task(coroutine)
+        except RuntimeError:
+            coroutine.close()
+            raise
+        yield
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    app = make_app()
+    app.cleanup_ctx.append(ctx)
+    if backend["backend"] == "asyncio":
+        assert len(run_and(lambda: None, app, port=0, **backend)) == 1
+        return
+    with pytest.raises(RuntimeError, match="no running event loop") as caught:
+        web.run_app(app, port=0, print=None, **backend)
+    (note,) = caught.value.__notes__
+    assert "anyio.create_task_group" in note
+    assert 'backend="asyncio"' in note
 
 
 def test_start_up_errors_come_out_as_they_are(backend):

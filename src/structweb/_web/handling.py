@@ -40,6 +40,7 @@ from structweb._web.errors import (
     HTTPRequestTimeout,
     HTTPRequestURITooLong,
 )
+from structweb._web.hints import add_hint
 from structweb._web.matching import MatchInfoError, UrlMappingMatchInfo
 from structweb._web.request import BaseRequest, Request
 from structweb._web.response import Response
@@ -150,6 +151,7 @@ class AnsweringHandler(ABC, Generic[R]):
     async def _failed(self, request: R, exchange: Exchange, exc: Exception) -> StreamResponse | None:
         """Answer what a handler raised; return the response, or None if none could be sent."""
         error = unwrapped(exc)
+        add_hint(error)
         if self._gone_or_cut(exchange, error):
             return None
         response = self._response_to(error, request, exchange)

@@ -20,6 +20,7 @@ from structweb._server.listeners import BACKLOG
 from structweb._server.log import access_logger
 from structweb._web.app import Application
 from structweb._web.failures import reraise
+from structweb._web.hints import add_hint
 from structweb._web.lifespan import CLEANUP_TIMEOUT
 from structweb._web.runner import AppRunner, GracefulExit
 from structweb._web.settings import ConnectionOptions, ServerOptions, check_names
@@ -187,6 +188,9 @@ def _run(main: Callable[[], Awaitable[None]], backend: str, backend_options: Map
             # A SystemExit in any task ends asyncio's loop on the spot, and this one ends while the loop is being closed:
             # what it raised then would be logged as never retrieved.
             return exc
+        except Exception as exc:
+            add_hint(unwrapped(exc))
+            raise
         return None
 
     guarded = serve_until_exit
