@@ -134,6 +134,14 @@ async def test_arguments_are_checked():
     assert (server.connections, server.requests_count) == ([], 0)
 
 
+async def test_it_is_no_protocol_factory_and_says_so(caplog: pytest.LogCaptureFixture):
+    """What asyncio's create_server does for each connection; it drops the error, so the log has to have it."""
+    with pytest.raises(TypeError, match=r"no protocol factory .* web.ServerRunner\(server\)"):
+        web.Server(echo)()
+    (record,) = (record for record in caplog.records if record.name == "structweb.server")
+    assert "web.ServerRunner(server)" in record.getMessage()
+
+
 async def test_one_runner_at_a_time():
     server = web.Server(echo)
     async with web.ServerRunner(server):

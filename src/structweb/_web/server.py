@@ -1,8 +1,8 @@
 """The low-level server: one handler for every request, without an application."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Any, Final, Self, Unpack
 
 from anyio.abc import ByteStream
 
@@ -10,6 +10,7 @@ from structweb._server.config import ServerConfig
 from structweb._server.connection import Connection
 from structweb._server.exchange import Exchange, ExchangeHandler
 from structweb._server.lifecycle import Engine
+from structweb._server.log import server_logger
 from structweb._server.report import ShutdownReport
 from structweb._web.app import Application
 from structweb._web.handling import BareHandler, BareRequestHandler, WebHandler
@@ -18,6 +19,11 @@ from structweb._web.settings import ServerOptions, Settings, settings_from
 
 #: Makes the requests of a low-level server.
 RequestFactory = Callable[[Exchange], BaseRequest]
+
+_NO_FACTORY: Final = (
+    "web.Server is no protocol factory for loop.create_server(): give it sites with web.ServerRunner(server), "
+    "or streams with await listener.serve(server)"
+)
 
 
 class Server:
@@ -95,11 +101,21 @@ class Server:
         if self._engine is not None:
             self._engine.hurry()
 
-    async def __call__(self, stream: ByteStream) -> None:
+    # Any: a coroutine's two other types are between it and its loop.
+    def __call__(self, stream: ByteStream | None = None) -> Coroutine[Any, Any, None]:
         """Serve one connected byte stream to its end, and close it; cancelled, it breaks the connection off.
 
-        In a runner the connection takes part in its shutdown; else it stands for itself.
+        In a runner the connection takes part in its shutdown; else it stands for itself.  To be awaited.
+        Raises TypeError without a stream, as asyncio calls protocol factories, and logs it.
         """
+        if stream is None:
+            # asyncio drops what a factory raises, except in its debug mode: clients would see closed connections, and
+            # nobody would see why.
+            server_logger.error(_NO_FACTORY)
+            raise TypeError(_NO_FACTORY)
+        return self._serve(stream)
+
+    async def _serve(self, stream: ByteStream) -> None:
         if self._engine is not None:
             await self._engine.serve_stream(stream)
         else:
