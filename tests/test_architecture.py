@@ -282,7 +282,7 @@ def public_names(package: str) -> list[str]:
     return []
 
 
-FACADES = ("web", "jobs", "jinja2", "mako", "sessions")
+FACADES = ("web", "jobs", "jinja2", "mako", "sessions", "typedefs")
 PAGES = {"jobs": "jobs.md", "jinja2": "templates.md", "mako": "templates.md", "sessions": "sessions.md"}
 
 
