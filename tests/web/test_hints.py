@@ -3,7 +3,6 @@
 import asyncio
 
 import anyio
-import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
@@ -28,7 +27,7 @@ async def wait_beside_another(request: web.Request) -> web.Response:
     event = asyncio.Event()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(event.wait)
-        await anyio.lowlevel.checkpoint()
+        await anyio.wait_all_tasks_blocked()
         event.set()
     return web.Response(text="ran")
 
