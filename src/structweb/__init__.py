@@ -4,6 +4,8 @@
 """
 
 # Nothing here may load an event loop: the wire's tests run where none is installed.
+from typing import TYPE_CHECKING
+
 from structweb import hdrs
 from structweb._server.access_log import AbstractAccessLogger
 from structweb._server.departures import ClientConnectionResetError
@@ -44,6 +46,9 @@ from structweb._wire.disposition import (
     parse_content_disposition,
 )
 from structweb._wire.events import HttpVersion, HttpVersion10, HttpVersion11
+
+if not TYPE_CHECKING:  # a checker would take any name for one of the module's
+    from structweb._web.absent import of_structweb as __getattr__  # noqa: F401 - Python calls it
 
 __all__ = [
     "EMPTY_PAYLOAD",

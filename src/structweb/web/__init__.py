@@ -1,5 +1,7 @@
 """The names that applications are written with: ``from structweb import web``."""
 
+from typing import TYPE_CHECKING
+
 from structweb._server.access_log import (
     AbstractAccessLogger,
     AccessLogger,
@@ -198,6 +200,9 @@ from structweb._wire.codings import ContentCoding
 from structweb._wire.multipart import MultipartError
 from structweb._wire.part_coding import UnknownEncodingError
 from structweb._wire.proxy_protocol import ProxyHeader
+
+if not TYPE_CHECKING:  # a checker would take any name for one of the module's
+    from structweb._web.absent import of_web as __getattr__  # noqa: F401 - Python calls it
 
 __all__ = [
     "HTTP_METHOD_RE",
