@@ -250,6 +250,7 @@ def test_a_timeout_of_the_shutdown(folder: Path):
     [
         ([], "the following arguments are required: module:init_func"),
         (["mine"], "expected an entry of the form module:init_func, got 'mine'"),
+        (["--repeat", "3", "mine:make"], "got '3' (arguments for init_func stand behind it)"),
         (["mine:"], "expected an entry of the form module:init_func, got 'mine:'"),
         ([":make"], "expected an entry of the form module:init_func, got ':make'"),
         ([".mine:make"], "the module must be named absolutely, got '.mine'"),

@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None, *, prog: str = "structweb") -> None:
         allow_abbrev=False,
         help="serve an application",
         description="Serve an application until SIGINT (Ctrl+C) or SIGTERM.",
-        epilog="Arguments that are not listed here are handed to init_func.",
+        epilog="Arguments that are not listed here are handed to init_func; they stand behind it.",
     )
     _add_options(serve)
     options, rest = parser.parse_known_args(argv)
@@ -49,7 +49,7 @@ def serve_main(argv: Sequence[str] | None = None, *, prog: str = "python -m stru
         prog=prog,
         allow_abbrev=False,
         description="Serve an application until SIGINT (Ctrl+C) or SIGTERM.",
-        epilog="Arguments that are not listed here are handed to init_func.",
+        epilog="Arguments that are not listed here are handed to init_func; they stand behind it.",
     )
     _add_options(parser)
     options, rest = parser.parse_known_args(argv)
@@ -157,7 +157,9 @@ def _load(parser: argparse.ArgumentParser, entry: str) -> object:
     """Return what `entry` names; end the program with a usage error if it names nothing."""
     module_name, _, attribute = entry.partition(":")
     if not module_name or not attribute:
-        parser.error(f"expected an entry of the form module:init_func, got {entry!r}")
+        parser.error(
+            f"expected an entry of the form module:init_func, got {entry!r} (arguments for init_func stand behind it)"
+        )
     if module_name.startswith("."):
         parser.error(f"the module must be named absolutely, got {module_name!r}")
     # As `python -m` does, and as `python script.py` does for its folder: the user's module is mostly right here.
