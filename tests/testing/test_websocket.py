@@ -265,6 +265,26 @@ async def test_a_server_that_does_not_close():
         assert client.close_code == 1006
 
 
+@pytest.mark.parametrize("busy", [True, False])
+async def test_a_server_that_does_not_even_read(busy):
+    """The close frame cannot be sent, itself or because another task's message is still on its way."""
+    async with meeting(close_timeout=3) as (client, _, _), anyio.create_task_group() as group:
+
+        async def flood() -> None:
+            with pytest.raises(ConnectionResetError):
+                await client.send_bytes(bytes(10**6))
+
+        if busy:
+            group.start_soon(flood)
+            await anyio.wait_all_tasks_blocked()
+        else:
+            await client.send_bytes(bytes(65536 - 14))  # just what the pipe takes
+        begin = anyio.current_time()
+        with anyio.fail_after(60):
+            await client.close()
+        assert (client.close_code, anyio.current_time() - begin) == (1006, 3)
+
+
 @pytest.mark.parametrize("end", ["eof", "reset"])
 async def test_a_server_that_goes(end):
     async with meeting() as (client, server, _):

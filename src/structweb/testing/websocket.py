@@ -250,8 +250,8 @@ class ClientWebSocket:
         """
         if self.closed or self._close_sent:
             return False
-        await self._say_close(code, message)
         with anyio.move_on_after(self._close_timeout):
+            await self._say_close(code, message)
             if self._reading:
                 await self._over.wait()
             while not self._over.is_set():
