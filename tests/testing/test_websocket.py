@@ -1,5 +1,6 @@
 """The WebSocket client, judged by wsproto's server at the other end of a pipe."""
 
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -283,6 +284,33 @@ async def test_a_server_that_does_not_even_read(busy):
         with anyio.fail_after(60):
             await client.close()
         assert (client.close_code, anyio.current_time() - begin) == (1006, 3)
+
+
+@pytest.mark.parametrize("compress", [False, True])
+async def test_a_message_that_is_cut_is_the_last_one(compress):
+    """Whatever came behind it would be taken for the rest of it."""
+    accept = AcceptConnection(extensions=[PerMessageDeflate()] if compress else [])
+    async with meeting(accept, compress=compress) as (client, server, _):
+        assert client.compressed is compress
+        with anyio.move_on_after(1):
+            await client.send_bytes(random.Random(1).randbytes(10**6))
+        for send in (client.send_str, client.send_json):
+            with pytest.raises(ConnectionResetError, match="half-way"), anyio.fail_after(60):
+                await send("behind")
+        assert await client.close()
+        assert not await client.close()
+        assert client.close_code == 1006
+        while (event := await server.hears()) is not None:
+            assert not event.message_finished
+
+
+async def test_a_message_that_was_cut_before_it_left_changes_nothing():
+    async with meeting() as (client, server, _):
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await client.send_str("never")
+        await client.send_str("there")
+        assert (await server.hears()).data == "there"
 
 
 @pytest.mark.parametrize("end", ["eof", "reset"])

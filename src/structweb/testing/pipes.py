@@ -81,6 +81,8 @@ class PipeEnd(ByteStream):
         self._outbound = outbound
         self._closed = False
         self._addresses = (local, remote)
+        #: Whether a part of what was sent last has been delivered, and not all of it.
+        self.torn: bool = False
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
         """Return the next bytes, at most `max_bytes`.
@@ -129,6 +131,7 @@ class PipeEnd(ByteStream):
                 lane.data += rest[:taken]
                 lane.touch()
                 rest = rest[taken:]
+            self.torn = 0 < len(rest) < len(item)
             if not rest:
                 return
             await lane.changed()

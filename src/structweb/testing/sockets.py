@@ -20,6 +20,8 @@ class SocketStream(ByteStream):
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self._socket = sock
+        #: Whether a part of what was sent last has left, and not all of it.
+        self.torn: bool = False
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
         """Return the next bytes.  Raises as every anyio stream does: at the end, when broken, when closed."""
@@ -57,6 +59,7 @@ class SocketStream(ByteStream):
             await anyio.wait_writable(self._socket)
             try:
                 rest = rest[self._socket.send(rest) :]
+                self.torn = bool(rest)
             except BlockingIOError:
                 continue
             except OSError as exc:

@@ -64,6 +64,7 @@ class ClientWebSocket:
         self._reading = False
         self._ended = False
         self._close_sent = False
+        self._torn = False
         self._exception: BaseException | None = None
         self._close_code: int | None = None
         #: The fields of the server's answer.
@@ -102,7 +103,10 @@ class ClientWebSocket:
     # -- sending
 
     async def send_str(self, data: str) -> None:
-        """Send a text message.  This and all that send raise ConnectionResetError when it is too late."""
+        """Send a text message.  This and all that send raise ConnectionResetError when it is too late.
+
+        Cancelled half-way, a message ends the connection: what would come behind it could not be understood.
+        """
         if not isinstance(data, str):
             raise TypeError(f"data must be str, got {type(data).__name__}")
         await self._send(lambda: self._wire.text(data))
@@ -126,10 +130,17 @@ class ClientWebSocket:
     async def _send(self, make: Callable[[], bytes]) -> None:
         # Made inside the lock: compressed frames must leave in the order in which they were made.
         async with self._lock:
+            if self._torn:
+                raise ConnectionResetError("cannot send: a message was cancelled half-way")
             try:
                 await self._stream.send(make())
             except (ClosedError, anyio.BrokenResourceError, anyio.ClosedResourceError) as exc:
                 raise ConnectionResetError(f"cannot send: {str(exc) or 'the connection is closed'}") from exc
+            except anyio.get_cancelled_exc_class():
+                # TLS and the compressor have gone on with what was made; of a plain frame perhaps nothing has left.
+                if self.compressed or getattr(self._stream, "torn", True):
+                    self._torn = True
+                raise
 
     # -- receiving
 
@@ -246,11 +257,12 @@ class ClientWebSocket:
         """Send a close frame, and wait for the server's, and for the server to end the connection.
 
         What comes before is dropped; a task that waits in `receive` gets the close frame.  A server that takes longer
-        than `close_timeout` for it is hung up on: `close_code` is 1006 then.  Returns False if it is closed already.
+        than `close_timeout` for it is hung up on: `close_code` is 1006 then, as behind a message that was cancelled
+        half-way.  Returns False if it is closed already.
         """
         if self.closed or self._close_sent:
             return False
-        with anyio.move_on_after(self._close_timeout):
+        with anyio.move_on_after(0 if self._torn else self._close_timeout):
             await self._say_close(code, message)
             if self._reading:
                 await self._over.wait()
