@@ -1,9 +1,7 @@
 """TestClient and TestServer: aiohttp's calls, on a port and in memory."""
 
-import gzip
 import io
 import ssl
-import time
 from http.cookiejar import CookieJar
 
 import anyio
@@ -254,22 +252,6 @@ async def test_streaming(client: TestClient):
         assert b"".join([piece async for piece in response.content.iter_any()]) == b"two\nthree"
         with pytest.raises(EOFError):
             await response.content.readexactly(1)
-
-
-async def test_large_bodies_take_time_in_proportion():
-    """Two megabytes that arrive as one piece, line by line: seconds if what is left were copied with each."""
-
-    async def lines(request: web.BaseRequest) -> web.Response:
-        body = gzip.compress((b"x" * 63 + b"\n") * 2**15)
-        return web.Response(body=body, headers={"Content-Encoding": "gzip"})
-
-    async with TestClient(RawTestServer(lines, memory=True)) as client, client.get("/") as response:
-        begin = time.process_time()
-        count = 0
-        async for line in response.content:
-            count += len(line) == 64
-        assert count == 2**15
-        assert time.process_time() - begin < 1.5
 
 
 async def test_websockets(client: TestClient):

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 class ResponseContent:
-    """The body of a response as a stream, decompressed, read from the connection as it is asked for."""
+    """The body of a response as a stream, decompressed, read from the connection as it is asked for.
+
+    Once reading has failed, or was cancelled while it waited, the rest is lost: who asks for it gets httpx.ReadError.
+    """
 
     def __init__(self, response: "httpx.Response") -> None:
         self._response = response
@@ -25,11 +28,23 @@ class ResponseContent:
         self._buffer = bytearray()  # what is taken from its front costs nothing, unlike that of bytes
         self._searched = 0
         self._ended = False
+        self._failure: BaseException | None = None
 
     async def _more(self) -> bool:
+        if self._failure is not None:
+            import httpx
+
+            # httpx ends its iterator with the first error, and would tell nothing but the end from then on.
+            raise httpx.ReadError(
+                "the rest of the body is lost: reading has failed, or was cancelled"
+            ) from self._failure
         if self._pieces is None:
             self._pieces = self._response.aiter_bytes()
-        piece = await anext(self._pieces, None)
+        try:
+            piece = await anext(self._pieces, None)
+        except BaseException as exc:
+            self._failure = exc
+            raise
         if piece is None:
             self._ended = True
             return False
