@@ -49,8 +49,12 @@ def page(text: str, *, encoding: str, status: int) -> web.Response:
 
 
 def failure(text: str) -> web.HTTPInternalServerError:
-    """Return the error that tells what is wrong with a template, in its body and in its reason."""
-    return web.HTTPInternalServerError(reason=text.replace("\r", " ").replace("\n", " "), text=text)
+    """Return the error that tells what is wrong with a template, in its body and in its reason.
+
+    What cannot be printed, in a name that comes from a client, say, is a question mark there: no reason may have it.
+    """
+    said = "".join(char if char.isprintable() else "?" for char in text)
+    return web.HTTPInternalServerError(reason=said, text=said)
 
 
 def merged(context: object, request: web.Request, key: ContextKey) -> Context:

@@ -155,6 +155,7 @@ async def test_an_async_environment_is_awaited_or_refused():
     ("name", "context", "said"),
     [
         ("gone", {}, "Template 'gone' not found"),
+        ("a\r\nb\0c\x7fd\ud800", {}, "Template 'a??b?c?d?' not found"),
         ("hello", [1], "context should be mapping, not <class 'list'>"),
     ],
 )

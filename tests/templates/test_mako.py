@@ -102,7 +102,11 @@ async def test_render_functions():
 
 @pytest.mark.parametrize(
     ("name", "context", "said"),
-    [("gone", {}, "Template 'gone' not found"), ("hello", [1], "context should be mapping, not <class 'list'>")],
+    [
+        ("gone", {}, "Template 'gone' not found"),
+        ("a\r\nb\0c\x7fd", {}, "Template 'a??b?c?d' not found"),
+        ("hello", [1], "context should be mapping, not <class 'list'>"),
+    ],
 )
 async def test_mistakes_say_what_they_are(name, context, said):
     @pages.template(name)
