@@ -331,6 +331,29 @@ async def test_cleanup_works_while_its_task_is_being_cancelled():
     assert events == ["cleaned up"]
 
 
+@pytest.mark.parametrize("how", ["block", "halves"])
+async def test_an_error_of_clean_up_comes_out_of_a_task_that_is_cancelled(how):
+    """The cancellation goes on at the next await: of the two, it is the one that is not lost."""
+
+    async def fail(app: web.Application) -> None:
+        raise LookupError("its own")
+
+    app = make_app()
+    app.on_cleanup.append(fail)
+    with pytest.raises(LookupError, match="its own"), anyio.CancelScope() as scope:
+        runner = web.AppRunner(app)
+        if how == "block":
+            async with runner:
+                scope.cancel()
+                await anyio.sleep_forever()
+        await runner.setup()
+        try:
+            scope.cancel()
+            await anyio.sleep_forever()
+        finally:
+            await runner.cleanup()
+
+
 async def test_the_body_keeps_its_own_error():
     """Neither wrapped into a group nor replaced; clean-up runs."""
     cleaned: list[web.Application] = []

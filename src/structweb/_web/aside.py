@@ -1,6 +1,6 @@
 """A task group that does not take an error of its body for its own."""
 
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from types import TracebackType
 from typing import TypeVar
 
@@ -26,5 +26,8 @@ class Aside(AbstractAsyncContextManager[T]):
     ) -> bool:
         if exc is None or isinstance(exc, anyio.get_cancelled_exc_class()):
             return bool(await self._inner.__aexit__(exc_type, exc, traceback))
-        await self._inner.__aexit__(None, None, None)
+        # Where the surroundings are cancelled, trio's group says so with a Cancelled, which would take the place of the
+        # error; it is said again at the next await.
+        with suppress(anyio.get_cancelled_exc_class()):
+            await self._inner.__aexit__(None, None, None)
         return False
