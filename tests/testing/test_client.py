@@ -531,3 +531,7 @@ async def test_errors_come_out_as_they_are(memory: bool) -> None:
     with pytest.raises(LookupError, match="its own"):
         async with TestClient(TestServer(app, memory=memory)):
             pass
+    with pytest.raises(LookupError, match="its own"), anyio.CancelScope() as scope:
+        async with TestClient(TestServer(app, memory=memory)):
+            scope.cancel()
+            await anyio.sleep_forever()

@@ -127,10 +127,13 @@ class BaseTestServer(ABC):
         pipes, self._pipes = self._pipes, None
         try:
             await self.runner.cleanup()
-        finally:
+        except BaseException as exc:
             if pipes is not None:
-                pipes.cancel_scope.cancel()
-                await pipes.__aexit__(None, None, None)
+                await _leave(pipes, exc)
+            raise
+        if pipes is not None:
+            pipes.cancel_scope.cancel()
+            await pipes.__aexit__(None, None, None)
 
     async def run(self, *, task_status: TaskStatus[Self] = anyio.TASK_STATUS_IGNORED) -> None:
         """Serve until `close` is called, or this is cancelled: ``await tg.start(server.run)``."""
