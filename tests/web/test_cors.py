@@ -326,6 +326,7 @@ def test_credentials_exclude_everybody(arguments):
         *("", "*", "null", "example.org", "//example.org", "https://example.org/", "https://example.org/path"),
         *("https://example.org:443", "http://example.org:80", "HTTPS://example.org", "https://Example.org"),
         *("https://*.example.org", "https://user@example.org", "https://example.org\n", b"https://example.org", 1),
+        *("https://example.org:\u0664\u0664", re.compile(rb"https://.*\.example\.org")),
     ],
 )
 def test_what_is_no_origin_is_refused(origin):

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, TypeGuard
 
 from multidict import istr
 
@@ -13,7 +13,7 @@ ORIGIN: Final = istr("Origin")
 
 # What browsers send is in lower case, without the port that the scheme implies.
 _ORIGIN: Final = re.compile(
-    r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>[a-z0-9._~-]+|\[[0-9a-f:.]+\])(?::(?P<port>\d+))?"
+    r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>[a-z0-9._~-]+|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]+))?"
 )
 _PORTS: Final = {"http": "80", "https": "443"}
 
@@ -28,14 +28,19 @@ class OriginList:
         if isinstance(origins, str | re.Pattern):
             raise TypeError(f"{what} must be a list of origins, got {origins!r}")
         listed = list(origins)
-        self._exact = frozenset(_checked(origin, what) for origin in listed if not isinstance(origin, re.Pattern))
-        self._patterns = tuple(origin for origin in listed if isinstance(origin, re.Pattern))
+        self._patterns = tuple(origin for origin in listed if _is_pattern(origin))
+        self._exact = frozenset(_checked(origin, what) for origin in listed if not _is_pattern(origin))
 
     def __contains__(self, origin: str) -> bool:
         """Tell whether it is listed, or matched from its beginning to its end.  "null" never is: anybody can send that."""
         return origin in self._exact or (
             origin != "null" and any(pattern.fullmatch(origin) is not None for pattern in self._patterns)
         )
+
+
+def _is_pattern(origin: object) -> TypeGuard[re.Pattern[str]]:
+    # One of bytes would fail with each request.
+    return isinstance(origin, re.Pattern) and isinstance(origin.pattern, str)
 
 
 def _checked(origin: object, what: str) -> str:
@@ -58,4 +63,4 @@ def same_host(origin: str, host: str) -> bool:
 
 
 def _with_port(host: str, default: str) -> str:
-    return host if re.search(r":\d+\Z", host) else f"{host}:{default}"
+    return host if re.search(r":[0-9]+\Z", host) else f"{host}:{default}"
