@@ -5,7 +5,7 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,15 +22,15 @@ ATTEMPTS = 5
 
 
 class Server(Program):
-    """``structweb serve`` with the application of `program_app`, or of another module here."""
+    """``structweb serve`` with the application of `program_app`, or with that of another `entry` and its arguments."""
 
     def __init__(
-        self, backend: str, folder: Path, *options: str, cleanup: float = 0, entry: str = "program_app:make_app"
+        self, backend: str, folder: Path, *options: str, cleanup: float = 0, entry: Sequence[str] = ()
     ) -> None:
-        application = [f"tests.system.{entry}", str(folder), str(cleanup)]
+        entry = entry or ("tests.system.program_app:make_app", str(folder), str(cleanup))
         super().__init__(
             "-m", "structweb", "serve", "-H", "127.0.0.1", "-P", "0", "--no-access-log",
-            *BACKEND_OPTIONS[backend], *options, *application,
+            *BACKEND_OPTIONS[backend], *options, *entry,
         )  # fmt: skip
         self.address = "127.0.0.1", self.port()
         self.wait_for("Press CTRL+C")

@@ -1,5 +1,6 @@
 """WebSockets over real sockets: a thousand of them, cut cables, stalled readers, signals."""
 
+import re
 import resource
 import signal
 import socket
@@ -15,6 +16,7 @@ from structweb.testing import ClientWebSocket, connect_websocket
 from tests.system.process import (
     AT_ONCE,
     BACKENDS,
+    LEEWAY,
     Server,
     best_of,
     can_measure_memory,
@@ -184,10 +186,11 @@ def test_a_stalled_reader_costs_bounded_memory_and_no_neighbour_a_delay(backend,
 
 @pytest.mark.parametrize("answers", [True, False], ids=["a peer that answers", "a deaf peer"])
 def test_sigterm_under_idle_websockets(backend, tmp_path, answers):
-    """They get 1001; who answers is not waited for any longer, who does not for the shutdown timeout."""
+    """They get 1001; who answers is not waited for any longer, who does not for the shutdown timeout, and is named."""
     patience = 60 if answers else 0.5
 
     def attempt() -> float:
+        (tmp_path / "cleaned").unlink(missing_ok=True)
         with Server(backend, tmp_path, "--shutdown-timeout", str(patience)) as server:
             with upgrade(server, "/idle") as client:
                 client.sendall(b"\x81\x81\0\0\0\0x")
@@ -201,7 +204,15 @@ def test_sigterm_under_idle_websockets(backend, tmp_path, answers):
                 code = server.ended()
                 took = time.monotonic() - start
             assert code == 0
+            assert (tmp_path / "cleaned").exists()
             assert "Traceback" not in server.said, server.said
+        # The handler has ended, so there is no await of its own to name: what is waited for is the peer's goodbye.
+        named = re.findall(
+            "^  cancelled: peer .*, upgraded, GET /idle, route GET /idle, (?:for .* s, )?server shutdown$",
+            server.said,
+            re.MULTILINE,
+        )
+        assert len(named) == (not answers), server.said
         return took
 
-    best_of(attempt, AT_ONCE if answers else patience + AT_ONCE)  # not the ten seconds of a close handshake
+    best_of(attempt, AT_ONCE if answers else patience + LEEWAY)  # not the ten seconds of a close handshake
