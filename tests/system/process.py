@@ -46,6 +46,27 @@ class Server(Program):
         code = self._process.wait(PATIENCE)
         return code, time.monotonic() - start
 
+    def end_starved(self) -> tuple[int, float, float]:
+        """Do as `end` does, and return also for how many of the seconds it was ready to run and had no processor.
+
+        Those are the machine's, which is busy with other things.  0 where the system does not tell.
+        """
+        if not os.path.exists("/proc/self/schedstat"):  # noqa: PTH110 - a question, not a path to work with
+            return *self.end(), 0.0
+        ended = os.pidfd_open(self._process.pid)
+        try:
+            before, start = self._starved(), time.monotonic()
+            self.send(signal.SIGTERM)
+            assert select.select([ended], [], [], PATIENCE)[0], "it does not end"
+            took = time.monotonic() - start
+        finally:
+            os.close(ended)
+        starved = self._starved() - before  # it is there to be read until somebody waits for the process
+        return self._process.wait(PATIENCE), took, starved
+
+    def _starved(self) -> float:
+        return int(Path(f"/proc/{self._process.pid}/schedstat").read_text().split()[1]) / 1e9
+
     def output(self) -> str:
         """Wait for the end, and return everything it has printed and logged."""
         self.ended()
