@@ -174,7 +174,7 @@ class Connection:
         in_a_row = 0
         refusal: Refusal | None = None
         fresh = True  # nobody has asked for anything yet
-        phase: Phase | None = _IDLE  # None: a head may be here already
+        phase: Phase | None = None if wire.buffered else _IDLE  # None: a head may be here already
         while True:
             if phase is not None:
                 if server.closing:

@@ -29,6 +29,7 @@ from structweb._server.shields import Shields
 from structweb._server.shutdown import Guests
 from structweb._server.transport import open_transport, wrap_stream
 from structweb._server.transport.base import Transport
+from structweb._server.transport.pull import READ_SIZE
 from structweb._server.transport.sockets import INHERITS, set_options
 from structweb._server.websocket_pulse import Pulse
 
@@ -183,16 +184,31 @@ class Engine:
             return open_transport(sock, self.config, ssl_context=ssl_context, task_group=crew, peername=peer)
 
         try:
-            if self.closing:
-                sock.close()  # taken in the moment before the doors closed
+            first = self._first_words(sock, ssl_context, gate) if self.closing else b""
+            if self.closing and not first:
+                sock.close()  # taken in the moment before the doors closed: nobody is known to want anything
             else:
-                await serve_connection(opener, self)
+                await serve_connection(opener, self, first)
         except GeneratorExit:  # pragma: no cover - collected unfinished, after its loop has closed
             raise
         except BaseException as error:  # noqa: BLE001 - the firewall: contain() sorts them
             self._contain(error, f"peer {peer}")
         finally:
             self._guests.depart()
+
+    def _first_words(self, sock: socket.socket, ssl_context: ssl.SSLContext | None, gate: ProxyGate | None) -> bytes:
+        """Return what is here of the request of one who came in the moment before the doors closed.
+
+        It is answered: the client's connect succeeded, and its request is in our kernel, which would lose it with the
+        socket.  Over TLS there is no request before a handshake, which a shutdown does not wait for; nor does it for
+        the rest of a request, or for a proxy.
+        """
+        if ssl_context is not None or gate is not None or self._stage is not Stage.CLOSING or self._guests.hurried:
+            return b""
+        try:
+            return sock.recv(READ_SIZE)
+        except OSError:  # nothing is here (BlockingIOError), or the peer has left
+            return b""
 
     async def serve_stream(self, stream: ByteStream) -> None:
         """Serve one ready stream to its end; the engine closes it.  Once the engine shuts down: closes it at once.

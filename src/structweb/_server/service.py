@@ -15,8 +15,10 @@ logger = logging.getLogger("structweb.server")
 Opener = Callable[[Crew], Awaitable[Transport]]
 
 
-async def serve_connection(opener: Opener, server: Owner) -> None:
+async def serve_connection(opener: Opener, server: Owner, first: bytes = b"") -> None:
     """Open a transport and serve its peer to the end; everything that it starts ends with it.
+
+    `first` is what was read from the peer already: then there is a request, although the transport is not open yet.
 
     A peer that cannot be served (a failed TLS handshake, a reset) is a debug record.  What else a handler lets
     out is raised: the firewall around the connection logs it.
@@ -24,6 +26,9 @@ async def serve_connection(opener: Opener, server: Owner) -> None:
     with anyio.CancelScope() as scope:
         crew = Crew(server.tasks, scope.cancel)
         connection = Connection(server, scope, crew)
+        if first:
+            connection.wire.feed(first)
+            connection.phase = Phase.HANDLER  # a shutdown lets it go on
         server.connections.add(connection)
         try:
             try:

@@ -39,7 +39,8 @@ class Guests:
         self._shields = shields
         self._emptied: anyio.Event | None = None
         self._patience: anyio.CancelScope | None = None
-        self._hurried = False
+        #: Whether nobody is waited for any more.
+        self.hurried = False
 
     def arrive(self) -> None:
         """Count a connection in, before its task starts."""
@@ -73,7 +74,7 @@ class Guests:
 
     def hurry(self) -> None:
         """End all at once, also while `see_off` waits."""
-        self._hurried = True
+        self.hurried = True
         if self._patience is not None:
             self._patience.cancel()
         self.strike("server in a hurry")
@@ -117,7 +118,7 @@ class Guests:
         failure: Exception | None = None
         said = on_shutdown is None
         self._patience = patience = anyio.CancelScope()
-        if self._hurried:
+        if self.hurried:
             patience.cancel()
         with patience:
             if on_shutdown is not None:
