@@ -128,3 +128,34 @@ async def test_a_middleware_may_hand_on_a_copy_of_the_request(then):
         await browser.ask("/anew")
         assert browser.cookies != before
     assert seen == ["Ann", "Bob", "anew"]
+
+
+async def test_a_storage_that_is_set_up_twice_has_one_session():
+    """In an application, and in one below it."""
+
+    @web.middleware
+    async def mark(request, handler):
+        session = await get_session(request)
+        session["outside"] = 1
+        response = await handler(request)
+        assert session is await get_session(request)
+        return response
+
+    async def handler(request):
+        session = await get_session(request)
+        assert dict(session) == {"outside": 1}
+        session["inside"] = 1
+        return web.Response(text=" ".join(session))
+
+    storage = SimpleCookieStorage()
+    app, below = web.Application(), web.Application()
+    setup(app, storage)
+    app.middlewares.append(mark)
+    setup(below, storage)
+    below.router.add_get("/", handler)
+    app.add_subapp("/below", below)
+    async with serving(app) as served:
+        answer = await served.ask("/below/")
+    assert answer.text == "outside inside"
+    assert "inside" in answer.headers["set-cookie"]
+    assert "outside" in answer.headers["set-cookie"]
