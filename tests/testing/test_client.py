@@ -202,6 +202,15 @@ async def test_what_is_not_wanted_is_not_sent(memory: bool):
         assert (said["body"], sent) == ("body", True)
 
 
+async def test_a_handler_without_an_application_says_itself_that_it_wants_the_body():
+    async def read(request: web.BaseRequest) -> web.Response:
+        await request.send_continue()
+        return web.Response(body=await request.read())
+
+    async with TestClient(RawTestServer(read, memory=True)) as client:
+        assert await (await client.post("/", data=b"body", expect100=True)).read() == b"body"
+
+
 async def test_cookies_are_kept_for_ip_hosts(client: TestClient):
     await (await client.get("/login")).read()
     assert (await (await client.get("/echo", cookies={"more": "1"})).json())["cookies"] == {"user": "ann", "more": "1"}

@@ -154,7 +154,8 @@ class TestClient:
         mapping or pairs for a form, which is a multipart one if it has files), `json`, `headers`, `cookies`,
         `allow_redirects` (True), `auth` (a pair), `timeout` (seconds until the response begins; None for no limit),
         `chunked`, `compress` ("gzip" or "deflate", or True for the latter), `expect100` (the body waits for 100
-        Continue, and is not sent if another answer comes) and `raise_for_status`.
+        Continue, which a handler without an application sends itself, and is not sent if another answer comes) and
+        `raise_for_status`.
 
         Raises TimeoutError, and httpx's errors where the server cannot be reached or breaks the connection.
         """
