@@ -102,3 +102,89 @@ async def test_the_transport_of_a_request_says_how_to_write():
     assert "request.send_continue()" in said[0]
     assert "request.get_extra_info()" in said[1]
     assert said[2] == "request.transport has no attribute 'nonsense'"
+
+
+# -- programs that are half moved over -----------------------------------------------------------------------------
+
+
+class Response:
+    """Stands for aiohttp's: the tests do not need it."""
+
+    def __repr__(self) -> str:
+        return "<Response OK not prepared>"
+
+
+class OwnResponse(Response):
+    """A program's own, in its own module."""
+
+
+class Application(Response):
+    pass
+
+
+class HTTPNotFound(Exception):
+    pass
+
+
+class ClientError(Exception):
+    pass
+
+
+Response.__module__ = "aiohttp.web_response"
+Application.__module__ = "aiohttp.web_app"
+HTTPNotFound.__module__ = "aiohttp.web_exceptions"
+ClientError.__module__ = "aiohttp.client_exceptions"
+OTHERS: dict[str, object] = {"__name__": "aiohttp.web_ws"}
+exec("def prepare(request): return request._loop", OTHERS)  # noqa: S102 - code of a module of that name
+
+
+@pytest.mark.parametrize("made", [Response, OwnResponse])
+async def test_a_response_of_aiohttp_is_called_so(made: type[Response], caplog: pytest.LogCaptureFixture):
+    """The repr of both is the same."""
+
+    async def old(request: web.Request) -> web.StreamResponse:
+        return made()  # type: ignore[return-value]  # is what it tests
+
+    app = web.Application()
+    app.router.add_get("/", old)
+    async with serving(app) as served:
+        assert (await served.ask()).status == 500
+    (message,) = (record.getMessage() for record in caplog.records if record.name == "structweb.server")
+    assert message.startswith(
+        "Web-handler should return a response instance, got <Response OK not prepared> (aiohttp's"
+    )
+    assert "import web from structweb" in message
+
+
+@pytest.mark.parametrize("kind", ["exception", "inside"])
+async def test_an_error_of_aiohttps_server_is_called_so(kind: str, caplog: pytest.LogCaptureFixture):
+    """Aiohttp's HTTPNotFound is a 500 here, and the traceback says Not Found; its websocket fails inside of it."""
+
+    async def old(request: web.Request) -> web.StreamResponse:
+        if kind == "exception":
+            raise HTTPNotFound
+        OTHERS["prepare"](request)  # type: ignore[operator]  # made by exec
+        raise AssertionError
+
+    app = web.Application()
+    app.router.add_get("/", old)
+    async with serving(app) as served:
+        assert (await served.ask()).status == 500
+    (note,) = notes_of(caplog)
+    assert "import web from structweb" in note
+
+
+async def test_errors_of_aiohttps_client_are_the_handlers_own(caplog: pytest.LogCaptureFixture):
+    async def ask_elsewhere(request: web.Request) -> web.StreamResponse:
+        raise ClientError
+
+    app = web.Application()
+    app.router.add_get("/", ask_elsewhere)
+    async with serving(app) as served:
+        assert (await served.ask()).status == 500
+    assert notes_of(caplog) == []
+
+
+def test_an_application_of_aiohttp_is_called_so():
+    with pytest.raises(TypeError, match=r"got <Response OK not prepared> \(aiohttp's, .* import web from structweb"):
+        web.run_app(Application(), print=None)  # type: ignore[arg-type]  # is what it tests

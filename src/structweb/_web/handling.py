@@ -40,7 +40,7 @@ from structweb._web.errors import (
     HTTPRequestTimeout,
     HTTPRequestURITooLong,
 )
-from structweb._web.hints import add_hint
+from structweb._web.hints import add_hint, whose
 from structweb._web.matching import MatchInfoError, UrlMappingMatchInfo
 from structweb._web.request import BaseRequest, Request
 from structweb._web.response import Response
@@ -151,7 +151,8 @@ class AnsweringHandler(ABC, Generic[R]):
     async def _failed(self, request: R, exchange: Exchange, exc: Exception) -> StreamResponse | None:
         """Answer what a handler raised; return the response, or None if none could be sent."""
         error = unwrapped(exc)
-        add_hint(error)
+        if not isinstance(error, HTTPException):
+            add_hint(error)
         if self._gone_or_cut(exchange, error):
             return None
         response = self._response_to(error, request, exchange)
@@ -233,7 +234,7 @@ class AnsweringHandler(ABC, Generic[R]):
         if answer is None:
             self._logger.error("Missing return statement on request handler (%s %s)", request.method, request.path)
         else:
-            self._logger.error("Web-handler should return a response instance, got %r", answer)
+            self._logger.error("Web-handler should return a response instance, got %r%s", answer, whose(answer))
         return Response(status=500, text="500: Internal Server Error")
 
     async def _last_resort(self, exchange: Exchange) -> None:

@@ -20,7 +20,7 @@ from structweb._server.listeners import BACKLOG
 from structweb._server.log import access_logger
 from structweb._web.app import Application
 from structweb._web.failures import reraise
-from structweb._web.hints import add_hint
+from structweb._web.hints import add_hint, whose
 from structweb._web.lifespan import CLEANUP_TIMEOUT
 from structweb._web.runner import AppRunner, GracefulExit
 from structweb._web.settings import ConnectionOptions, ServerOptions, check_names
@@ -234,7 +234,9 @@ async def _application(app: AppSource) -> Application:
         made = await made
     if not isinstance(made, Application):
         source = "" if made is app else f" from {app!r}"
-        raise TypeError(f"expected a web.Application, or a coroutine or callable that makes one, got {made!r}{source}")
+        raise TypeError(
+            f"expected a web.Application, or a coroutine or callable that makes one, got {made!r}{source}{whose(made)}"
+        )
     return made
 
 
