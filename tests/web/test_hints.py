@@ -188,3 +188,19 @@ async def test_errors_of_aiohttps_client_are_the_handlers_own(caplog: pytest.Log
 def test_an_application_of_aiohttp_is_called_so():
     with pytest.raises(TypeError, match=r"got <Response OK not prepared> \(aiohttp's, .* import web from structweb"):
         web.run_app(Application(), print=None)  # type: ignore[arg-type]  # is what it tests
+
+
+async def test_a_middleware_of_aiohttp_2_is_told_its_new_form(caplog: pytest.LogCaptureFixture):
+    """It took the application, and made a handler: that is what the server gets for a response."""
+
+    async def make_middleware(app, handler):
+        async def middleware(request):
+            return await handler(request)
+
+        return middleware
+
+    app = web.Application(middlewares=[make_middleware])
+    async with serving(app) as served:
+        assert (await served.ask()).status == 500
+    (message,) = (record.getMessage() for record in caplog.records if record.name == "structweb.server")
+    assert "async def middleware(request, handler)" in message

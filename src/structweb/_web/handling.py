@@ -40,7 +40,7 @@ from structweb._web.errors import (
     HTTPRequestTimeout,
     HTTPRequestURITooLong,
 )
-from structweb._web.hints import add_hint, whose
+from structweb._web.hints import add_hint, whence
 from structweb._web.matching import MatchInfoError, UrlMappingMatchInfo
 from structweb._web.request import BaseRequest, Request
 from structweb._web.response import Response
@@ -234,7 +234,7 @@ class AnsweringHandler(ABC, Generic[R]):
         if answer is None:
             self._logger.error("Missing return statement on request handler (%s %s)", request.method, request.path)
         else:
-            self._logger.error("Web-handler should return a response instance, got %r%s", answer, whose(answer))
+            self._logger.error("Web-handler should return a response instance, got %r%s", answer, whence(answer))
         return Response(status=500, text="500: Internal Server Error")
 
     async def _last_resort(self, exchange: Exchange) -> None:

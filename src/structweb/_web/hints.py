@@ -5,7 +5,7 @@ one side's objects to the other, and both call theirs Response.  The way out is 
 in the traceback of a start-up that failed, and in the page of an error with ``debug=True``.
 """
 
-from types import TracebackType
+from types import FunctionType, TracebackType
 from typing import Final
 
 from structweb._server.native import on_asyncio
@@ -38,6 +38,13 @@ def add_hint(error: BaseException) -> None:
 def whose(thing: object) -> str:
     """Return what to say behind the repr of a thing of the wrong type: nothing, unless it is one of aiohttp.web's."""
     return f" ({_OF_AIOHTTP})" if _is_of_aiohttp(thing) else ""
+
+
+def whence(answer: object) -> str:
+    """Return what to say behind the repr of an answer that is no response, if that is known to happen; else nothing."""
+    if isinstance(answer, FunctionType):
+        return " (did a middleware of aiohttp 2 make it? Now it is: async def middleware(request, handler))"
+    return whose(answer)
 
 
 def _is_of_aiohttp(thing: object) -> bool:
