@@ -298,6 +298,9 @@ async def test_all_of_it_at_once(house):
         await house.connect(sent, 30_000)
     report = await house.close()
     assert house.took <= TIMEOUT + 1 + CLEANUP + 5 + LEEWAY
+    assert isinstance(report, web.ShutdownReport)
+    assert {type(record) for record in report.cancelled} == {web.ConnectionRecord}
+    assert {type(step) for step in report.steps} == {web.StepRecord}
     told = str(report)
     for culprit in (line(endless, 4), line(atomic, 2), line(stubborn_job, 1), line(hang, 2)):
         assert culprit in told

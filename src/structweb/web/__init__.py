@@ -10,6 +10,7 @@ from structweb._server.access_log import (
 from structweb._server.config import ServerConfig
 from structweb._server.native import run_native
 from structweb._server.reasons import CancelReason
+from structweb._server.report import ConnectionRecord, ShutdownReport, StepRecord
 from structweb._web.app import Application
 from structweb._web.content import (
     PayloadAccessError,
@@ -228,6 +229,7 @@ __all__ = [
     "CharsetFieldError",
     "CleanupError",
     "ConnectionOptions",
+    "ConnectionRecord",
     "ContentCoding",
     "Domain",
     "DynamicResource",
@@ -326,11 +328,13 @@ __all__ = [
     "ServerRunner",
     "Service",
     "ServiceState",
+    "ShutdownReport",
     "Signal",
     "SockSite",
     "StaticDef",
     "StaticOptions",
     "StaticResource",
+    "StepRecord",
     "StreamReader",
     "StreamResponse",
     "SystemRoute",
