@@ -165,6 +165,8 @@ async def test_chunked_compressed_and_expecting(client: TestClient):
             "gzip" if compress == "gzip" else "deflate",
             "packed",
         )
+    with pytest.raises(ValueError, match="compress must be 'gzip', 'deflate' or a bool, got 'br'"):
+        await client.post("/echo", data=b"x", compress="br")
 
 
 @pytest.mark.parametrize("chunked", [False, True])

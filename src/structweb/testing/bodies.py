@@ -36,6 +36,8 @@ async def request_body(
     body = await payload.as_bytes()
     if compress:
         coding = "deflate" if compress is True else compress
+        if coding not in ("gzip", "deflate"):
+            raise ValueError(f"compress must be 'gzip', 'deflate' or a bool, got {compress!r}")
         fields["Content-Encoding"] = coding
         packer = zlib.compressobj(wbits=31 if coding == "gzip" else 15)
         body = packer.compress(body) + packer.flush()
