@@ -127,7 +127,7 @@ class ClosingHandshake(ABC):
 
     def start_close(self, code: int = _OK, reason: str | bytes = "") -> None:
         """Send our close frame, drop what is unread, and let the attendant wait for the peer's."""
-        self.outbox.put(self.wire.close(code, reason))
+        self.outbox.put_last(self.wire.close(code, reason))
         if self.state is WebSocketState.OWING:
             self._end()
             return
@@ -183,7 +183,7 @@ class ClosingHandshake(ABC):
             self._end()
             return None
         if self._settings.autoclose:
-            self.outbox.put(self.wire.close(_OK))
+            self.outbox.put_last(self.wire.close(_OK))
             self._end()
         else:
             self.state = WebSocketState.OWING
@@ -195,7 +195,7 @@ class ClosingHandshake(ABC):
         if self.state is WebSocketState.CLOSING:
             self._end()
             return None
-        self.outbox.put(self.wire.close(error.code, error.reason))
+        self.outbox.put_last(self.wire.close(error.code, error.reason))
         self.close_code = error.code
         self.failure = error
         self._end()

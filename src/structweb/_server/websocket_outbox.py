@@ -100,6 +100,12 @@ class Outbox:
         else:
             self.put(frame)
 
+    def put_last(self, frame: bytes) -> None:
+        """Hand a close frame over, behind a pong that waits for room: nothing may follow a farewell."""
+        if self._pong is not None:
+            frame, self._pong = self._pong + frame, None
+        self.put(frame)
+
     async def room(self, seconds: float | None) -> bool:
         """Wait until there is room, but not longer than `seconds`; tell whether there is."""
         with anyio.move_on_after(seconds):
