@@ -186,6 +186,7 @@ async def test_a_job_that_goes_on_until_its_shield_is_lifted(house, way):
     (job,) = [step for step in report.steps if step.kind == "job"]
     assert (job.name, job.outcome) == ("stubborn_job", "cut short")
     assert job.waits_at == line(stubborn_job, 1)
+    assert "structweb.jobs.application.setup" in [step.name for step in report.steps if step.kind == "context"]
     assert not report.clean
 
 

@@ -106,6 +106,7 @@ class _Embedding:
     def __init__(self, options: SchedulerOptions) -> None:
         Scheduler(**options)  # complains now, and not only when the application starts
         self._options = options
+        self.__qualname__ = setup.__qualname__  # what reports call the context
 
     def __call__(self, app: Application) -> _Embedded:
         return _Embedded(app, self._options)
