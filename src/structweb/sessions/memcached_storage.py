@@ -49,7 +49,8 @@ class MemcachedStorage(RecordStorage):
     """Keeps sessions in memcached, where all workers find them, until it needs the room.
 
     `memcached_conn` is a client of pymemcache: a `PooledClient` works in several threads at once, as many as its
-    `max_pool_size` says, others in one after the other.  Give it a `connect_timeout` and a `timeout`: this class adds none.  Raises TypeError for another client.
+    `max_pool_size` says, others in one after the other.  Give it a `connect_timeout` and a `timeout`: this class adds
+    none.  Raises TypeError for another client.
     """
 
     def __init__(

@@ -250,8 +250,8 @@ class TestClient:
         """Open a WebSocket at `path`; ``async with`` closes it.
 
         The arguments are `params`, `headers`, `origin`, and those of `open_websocket`: `protocols`, `compress`,
-        `autoping`, `max_msg_size`, `close_timeout`.  What goes with every request does so here.  Raises WebSocketHandshakeError when the server
-        answers anything else.
+        `autoping`, `max_msg_size`, `close_timeout`.  What goes with every request does so here.  Raises
+        WebSocketHandshakeError when the server answers anything else.
         """
         return Call(self._ws_connect(path, **kwargs))
 
