@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from structweb.jobs.job import Job
 
 #: How many sleep at most; those beyond end.
-IDLE_MOST: Final = 256
+IDLE_MOST: Final = 1024
 
 
 class Handle(Protocol):
@@ -83,8 +83,7 @@ class Worker:
             # Struck in its sleep: there is nobody to tell, but for a job that it has not come to any more.
             if self._job is not None:
                 self._job._abandon()
-        finally:
-            if self in self._workers.idle:
+            elif self in self._workers.idle:
                 self._workers.idle.remove(self)
 
     @coroutine
