@@ -1,4 +1,4 @@
-"""Running a handler inside its connection's task, in a context of its own."""
+"""Stepping coroutines by hand, each in a context of its own: a handler inside its connection's task."""
 
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, ContextVar

@@ -33,7 +33,7 @@ class Handle(Protocol):
 class Worker:
     """One task."""
 
-    __slots__ = ("_berth", "_coro", "_dismissed", "_handle", "_job", "_task", "_workers")
+    __slots__ = ("_berth", "_cancelled", "_coro", "_handle", "_job", "_task", "_workers")
 
     def __init__(self, workers: "Workers", job: "Job[Any]", group: TaskGroup, context: Context) -> None:
         """Start a task in `group` that begins with `job`.  Any: of any result."""
@@ -43,7 +43,7 @@ class Worker:
         self._task: RunningTask | None = None
         #: What it does, or is to do when it wakes.
         self._job: Job[Any] | None = job  # Any: as above
-        self._dismissed = False
+        self._cancelled = False
         self._coro: Final = self._run()
         self._handle: Final[Handle] = group.create_task(self._coro, name=job._task_name, context=context)
 
@@ -70,7 +70,7 @@ class Worker:
 
     def cancel(self) -> None:
         """Cancel the job, and end with it."""
-        self._dismissed = True
+        self._cancelled = True
         self._handle.cancel()
 
     async def _run(self) -> None:
@@ -124,7 +124,7 @@ class Worker:
             job._settle()
             # What this frame holds would live for as long as it sleeps.
             job = begun = stepped = run = trap = value = None
-            if self._dismissed or task.cancelling() or len(workers.idle) >= workers.idle_most:
+            if self._cancelled or task.cancelling() or len(workers.idle) >= workers.idle_most:
                 return
             workers.idle.append(self)
             task.set_name(IDLE_NAME)
