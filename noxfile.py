@@ -99,7 +99,7 @@ def coverage(session: nox.Session) -> None:
 def fuzz(session: nox.Session) -> None:
     """Feed the lanes and h11, or wsproto, the same bytes: the long comparisons of tests/wire, then five minutes at random.
 
-    With arguments, as `nox -s fuzz -- --seconds 30`, only the latter.
+    With arguments only the latter: `nox -s fuzz -- --seconds 30`, or, as in CI, the same inputs each time.
     """
     session.install(".", *group("tests"))
     if not session.posargs:

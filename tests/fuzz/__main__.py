@@ -54,15 +54,17 @@ class Tally:
 def main() -> int:
     """Run until the time, or the number of inputs, is used up."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long to run")
-    parser.add_argument("--count", type=int, help="stop after so many inputs of each kind")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--seconds", type=float, default=60.0, help="how long to run")
+    length.add_argument("--count", type=int, help="how many inputs of each kind to run instead, however long they take")
     parser.add_argument("--seed", type=int, help="start here, to run the same inputs again")
     options = parser.parse_args()
     first = SystemRandom().randrange(1 << 32) if options.seed is None else options.seed
     end = monotonic() + options.seconds
     requests, sockets = Tally(), Tally()
     for seed in count(first):
-        if monotonic() >= end or requests.compared == options.count:
+        done = monotonic() >= end if options.count is None else requests.compared == options.count
+        if done:
             break
         difference = requests.request(seed) or sockets.websocket(seed)
         if difference is not None:

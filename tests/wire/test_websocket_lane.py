@@ -213,6 +213,17 @@ def test_a_masked_frame_that_is_all_there_is_takes_one_look(size):
     assert Lane(LIMITS, client=False, decode_text=False).only(frame(1, b"\xff" * size, key=KEY)) == Text(b"\xff" * size)
 
 
+def test_one_look_at_a_piece_sees_what_the_lane_would():
+    """Whatever its second byte says, and whatever its size: a frame of 64 KiB may begin with a piece of 133 bytes."""
+    lane = Lane(LIMITS, client=False, decode_text=True)
+    for said, size, length in itertools.product(range(256), range(300), (0, 1, 125, 126, 127, None)):
+        extended = ((size - 8 if length is None else length) & 0xFFFF).to_bytes(2, "big")
+        piece = (bytes((BINARY, said)) + extended + KEY * 75)[:size]
+        taken = lane.take(piece, 0)
+        whole = taken if taken is not None and lane.end == len(piece) else None
+        assert lane.only(piece) == whole, piece
+
+
 def test_what_is_all_there_is_has_the_same_limits():
     for size, opcode in itertools.product((10, 300), (1, 2)):
         lane = Lane(WebSocketLimits(message=size), client=False, decode_text=True)

@@ -107,7 +107,7 @@ class Lane:
             if size < 126 or data[2] << 8 | data[3] != size:
                 return None
             body = 8
-        elif length != size:
+        elif length != size or length == 127:  # 127 says that the length follows: it is none
             return None
         first = data[0]
         known = first == BINARY or first == TEXT or first in self._compressed  # noqa: PLR1714 - as in `take`
