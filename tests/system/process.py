@@ -5,7 +5,9 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.examples.program import BACKEND_OPTIONS, Program
@@ -18,6 +20,18 @@ LEEWAY = 0.3
 AT_ONCE = 1.0
 #: The machine may be busy with other things: the best of so many attempts counts.
 ATTEMPTS = 5
+
+_TELLS_STARVATION = os.path.exists("/proc/self/schedstat")  # noqa: PTH110 - a question, not a path to work with
+
+
+@dataclass
+class Ending:
+    """How a server ended: its exit code, and the seconds from SIGTERM to then."""
+
+    code: int = -1
+    took: float = 0.0
+    #: Without those for which it was ready to run, and others had all processors: these are the machine's.
+    own: float = 0.0
 
 
 class Server(Program):
@@ -38,32 +52,37 @@ class Server(Program):
         """Send a signal."""
         self._process.send_signal(number)
 
-    def end(self) -> tuple[int, float]:
-        """Send SIGTERM and wait for the end; return the exit code and the seconds it took."""
-        start = time.monotonic()
-        self.send(signal.SIGTERM)
-        code = self._process.wait(PATIENCE)
-        return code, time.monotonic() - start
-
-    def end_starved(self) -> tuple[int, float, float]:
-        """Do as `end` does, and return also for how many of the seconds it was ready to run and had no processor.
-
-        Those are the machine's, which is busy with other things.  0 where the system does not tell.
-        """
-        if not os.path.exists("/proc/self/schedstat"):  # noqa: PTH110 - a question, not a path to work with
-            return *self.end(), 0.0
-        ended = os.pidfd_open(self._process.pid)
+    @contextmanager
+    def ending(self) -> Iterator["Ending"]:
+        """Send SIGTERM, and wait for the end behind the block; what is yielded is filled in then."""
+        ended = os.pidfd_open(self._process.pid) if _TELLS_STARVATION else None
         try:
+            ending = Ending()
             before, start = self._starved(), time.monotonic()
             self.send(signal.SIGTERM)
-            assert select.select([ended], [], [], PATIENCE)[0], "it does not end"
-            took = time.monotonic() - start
+            yield ending
+            if ended is None:
+                self._process.wait(PATIENCE)
+            else:
+                assert select.select([ended], [], [], PATIENCE)[0], "it does not end"
+            ending.took = time.monotonic() - start
+            # It can be read until somebody waits for the process.
+            ending.own = ending.took - (self._starved() - before)
+            ending.code = self._process.wait(PATIENCE)
         finally:
-            os.close(ended)
-        starved = self._starved() - before  # it is there to be read until somebody waits for the process
-        return self._process.wait(PATIENCE), took, starved
+            if ended is not None:
+                os.close(ended)
+
+    def end(self) -> "Ending":
+        """Send SIGTERM, wait for the end, and return how it was."""
+        with self.ending() as ending:
+            pass
+        return ending
 
     def _starved(self) -> float:
+        """Return for how many seconds of its life it was ready to run and had no processor; 0 where nobody can tell."""
+        if not _TELLS_STARVATION:
+            return 0.0
         return int(Path(f"/proc/{self._process.pid}/schedstat").read_text().split()[1]) / 1e9
 
     def output(self) -> str:

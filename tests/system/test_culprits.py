@@ -53,12 +53,13 @@ class Culprit:
             if self._path is not None:
                 client = server.connect(get(self._path))
                 server.wait_for("waiting")
-            self.code, self.took, starved = server.end_starved()
-            self.said = server.said + server.output()
+            ended = server.end()
+            self.said = server.output()
             if self._path is not None:
                 client.close()
         assert re.findall("(.* cleaned|goodbye)\n", self.said) == ["second cleaned", "first cleaned", "goodbye"]
-        return self.took - starved
+        self.code, self.took = ended.code, ended.took
+        return ended.own
 
     def logged(self, *, name: str, words: str) -> str:
         """Return the one line of a log record, or of a report in it, that begins with `name` and has `words`."""

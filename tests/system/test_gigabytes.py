@@ -34,7 +34,7 @@ def server(request, tmp_path):
         server.ask("/pieces/16")
         send_form(server, MB)
         yield server
-        code, _ = server.end()
+        code = server.end().code
         assert code == 0
 
 

@@ -24,7 +24,7 @@ def server(request, tmp_path):
             server.ask("/ping")
             server.ask("/release")
         yield server
-        code, _ = server.end()
+        code = server.end().code
         assert code == 0
 
 

@@ -68,18 +68,18 @@ def test_hostile_clients_cannot_hold_it(backend, tmp_path):
             server.await_waiting(3)
             reader = threading.Thread(target=read_all, args=(reading,))
             reader.start()
-            code, took = server.end()
+            ended = server.end()
             reader.join(PATIENCE)
             assert not reader.is_alive()
             assert [read_all(client) for client in quiet] == [b""] * len(quiet)
             assert read_all(slow) == b""
-            said = server.said + server.output()
-        assert code == 0
+            said = server.output()
+        assert ended.code == 0
         assert (tmp_path / "cleaned").exists()
-        assert took >= TIMEOUT
+        assert ended.took >= TIMEOUT
         assert "Traceback" not in said, said
         assert "3 cancelled" in said, said
-        return took
+        return ended.own
 
     best_of(attempt, TIMEOUT + LEEWAY)
 
@@ -91,11 +91,11 @@ def test_nobody_waits_for_quiet_clients(backend, tmp_path):
         (tmp_path / "cleaned").unlink(missing_ok=True)
         with Server(backend, tmp_path, "--shutdown-timeout", "60") as server, Crowd(server) as crowd:
             quiet = crowd.quiet()
-            code, took = server.end()
+            ended = server.end()
             assert [read_all(client) for client in quiet] == [b""] * len(quiet)
-        assert code == 0
+        assert ended.code == 0
         assert (tmp_path / "cleaned").exists()
-        return took
+        return ended.own
 
     best_of(attempt, AT_ONCE)
 
@@ -135,12 +135,12 @@ def test_a_second_signal_ends_it_at_once(backend, tmp_path, hangs):
                 deadline = time.monotonic() + PATIENCE
                 while not (tmp_path / "cleaning").exists():
                     assert time.monotonic() < deadline
-            code, took = server.end()
-            assert code == 0
+            ended = server.end()
+            assert ended.code == 0
             assert "Traceback" not in server.output()
         assert (tmp_path / "cleaning").exists()
         assert not (tmp_path / "cleaned").exists()  # it awaits something: clean-up has no time any more
-        return took
+        return ended.own
 
     best_of(attempt, AT_ONCE)
 
@@ -149,13 +149,13 @@ def test_a_clean_up_that_hangs_is_cut_and_named(backend, tmp_path):
     def attempt() -> float:
         options = ("--shutdown-timeout", "60", "--cleanup-timeout", str(TIMEOUT))
         with Server(backend, tmp_path, *options, cleanup=60) as server:
-            code, took = server.end()
-            said = server.said + server.output()
-        assert code == 0
-        assert took >= TIMEOUT
+            ended = server.end()
+            said = server.output()
+        assert ended.code == 0
+        assert ended.took >= TIMEOUT
         assert "cut short: context tests.system.program_app.make_app.<locals>.house, after 0.5 s, at " in said, said
         assert "program_app.py:" in said
         assert not (tmp_path / "cleaned").exists()
-        return took
+        return ended.own
 
     best_of(attempt, TIMEOUT + LEEWAY)
