@@ -1,5 +1,6 @@
 """Shutdown over real sockets and clocks: TCP, TLS and Unix, against clients that will not leave."""
 
+import errno
 import socket
 import ssl
 from contextlib import AsyncExitStack
@@ -14,6 +15,8 @@ from structweb._server.exchange import Exchange
 from structweb._server.lifecycle import Engine
 from structweb._server.listeners import Listener, open_tcp, open_unix
 from structweb._server.report import ShutdownReport
+from tests.server.links import SocketPeer
+from tests.system.places import read_all
 
 pytestmark = [pytest.mark.anyio, pytest.mark.real_backends]
 
@@ -208,3 +211,64 @@ async def test_but_nobody_waits_for_one_who_has_not_asked(sent):
 async def test_nor_is_anybody_served_in_a_hurry():
     answer, count, _ = await come_as_the_doors_close(get("/"), hurry=True)
     assert (answer, count) == (b"", 0)
+
+
+@pytest.mark.parametrize("count", [1, 200])
+@pytest.mark.parametrize("open_doors", [True, False])
+async def test_what_lies_in_our_kernel_when_it_begins_is_answered(count, open_doors):
+    """Requests that nobody has read yet, of clients long connected, and of others that nobody has accepted yet."""
+    (listener,) = await open_tcp("127.0.0.1", 0, backlog=count)
+    async with AsyncExitStack() as stack, Engine(handler, ServerConfig()) as engine:
+        listening = engine.listen(listener)
+
+        def connect() -> SocketPeer:
+            return SocketPeer(stack.enter_context(socket.create_connection(listener.address)))
+
+        known = [connect() for _ in range(count)]
+        for client in known:
+            await client.send(get("/"))
+            assert (await client.receive()).endswith(b"hello")
+        if not open_doors:
+            await listening.stop()
+        new = [connect() for _ in range(count * open_doors)]
+        # Without a wait, so that the server does not come to look.
+        for client in (*known, *new):
+            client.raw.sock.send(get("/"))
+        report = await engine.shutdown(5)
+        answers = [await read_all(client) for client in (*known, *new)]
+    assert len(answers) == (2 if open_doors else 1) * count
+    for answer in answers:
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert answer.endswith(b"\r\n\r\nhello")
+        assert b"\r\nConnection: close\r\n" in answer
+    assert engine.requests_count == count + len(answers)
+    assert report.clean
+
+
+async def test_who_stands_in_the_backlog_of_a_site_that_stops_is_served():
+    (listener,) = await open_tcp("127.0.0.1", 0)
+    async with Engine(handler, ServerConfig()) as engine:
+        listening = engine.listen(listener)
+        await anyio.wait_all_tasks_blocked()
+        with socket.create_connection(listener.address) as sock:
+            await listening.stop()
+            client = SocketPeer(sock)
+            for _ in range(2):
+                await client.send(get("/"))
+                assert (await client.receive()).endswith(b"hello")
+
+
+@pytest.mark.parametrize("trouble", [errno.EMFILE, errno.ECONNABORTED])
+async def test_a_backlog_that_cannot_be_taken_does_not_hold_a_shutdown(trouble, caplog):
+    class Broken(Door):
+        def accept(self) -> tuple[socket.socket, object]:
+            if engine.closing:
+                raise OSError(trouble, "trouble")
+            raise BlockingIOError
+
+    async with Engine(handler, ServerConfig()) as engine:
+        with Broken() as door:
+            engine.listen(Listener(door, "http://127.0.0.1/"))
+            await anyio.wait_all_tasks_blocked()
+            assert (await engine.shutdown(5)).clean
+    assert ("may be left in the backlog" in caplog.text) is (trouble == errno.EMFILE)

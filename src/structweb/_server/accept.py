@@ -16,6 +16,9 @@ Admit = Callable[[socket.socket, object], None]
 
 # Connections taken in a row before other tasks get their turn: backlogs are 128 by default.
 _BATCH: Final = 64
+# Connections taken at the end: what a backlog holds at most where nobody tells the system otherwise, and a bound for
+# peers that come faster than they are taken.
+_LAST_BATCH: Final = 4096
 # Seconds of rest while the system has nothing left for another connection: long enough to be cheap,
 # short enough that clients in the backlog do not notice much.
 _FIRST_REST: Final = 0.1
@@ -44,7 +47,7 @@ _PASSING: Final = frozenset(
 
 
 class Listening:
-    """A listener being served.  `stop` ends that; connections taken from it live on."""
+    """A listener being served.  `stop` ends that; connections taken from it live on, those in its backlog included."""
 
     def __init__(self, listener: Listener) -> None:
         self.listener = listener
@@ -58,13 +61,17 @@ class Listening:
         return self.listener.url
 
     async def run(self, admit: Admit) -> None:
-        """Accept connections until `stop` or `cancel`, then close the listener.  The engine runs this as a task."""
+        """Accept connections until `stop` or `cancel`, then close the listener.  The engine runs this as a task.
+
+        Those who stand in its backlog then are taken, too: for them the connection is made, and the kernel would break it.
+        """
         self._begun = True
         try:
             with self._scope:
                 # `stop` may have closed the listener before this task began.
                 await anyio.lowlevel.checkpoint_if_cancelled()
                 await accept_forever(self.listener.socket, admit)
+            accept_rest(self.listener.socket, admit)
         finally:
             self.listener.close()
             self._stopped.set()
@@ -120,6 +127,24 @@ async def accept_forever(listener: socket.socket, admit: Admit) -> None:
                 )  # fmt: skip
             rest = min(rest * 2, _LONGEST_REST) or _FIRST_REST
             await anyio.sleep(rest)
+
+
+def accept_rest(listener: socket.socket, admit: Admit) -> None:
+    """Give every connection that is in the backlog of `listener` now to `admit`; what does not work out is a log record."""
+    for _ in range(_LAST_BATCH):
+        if listener.fileno() < 0:
+            return
+        try:
+            connection, peer = listener.accept()
+        except BlockingIOError:
+            return
+        except OSError as exc:
+            if exc.errno in _PASSING:
+                continue
+            server_logger.warning("Connections may be left in the backlog of %s: %s", _name(listener), exc)
+            return
+        connection.setblocking(False)
+        admit(connection, peer)
 
 
 def _name(listener: socket.socket) -> str:

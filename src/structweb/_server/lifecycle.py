@@ -11,6 +11,7 @@ from typing import Final, Self
 
 import anyio
 from anyio.abc import ByteStream, SocketAttribute, TaskGroup
+from anyio.lowlevel import checkpoint
 
 from structweb._server.accept import Listening
 from structweb._server.config import ServerConfig
@@ -33,6 +34,9 @@ from structweb._server.transport.pull import READ_SIZE
 from structweb._server.transport.sockets import INHERITS, set_options
 from structweb._server.websocket_pulse import Pulse
 
+# Turns of the loop in which connections that seem idle read what lies in the kernel: one until the loop has looked there,
+# and one each for a callback, for a task that reads for another, and for that one.
+_LAST_ROUNDS: Final = 4
 # Seconds between two records about handlers that keep the engine from ending.
 _NAMING_INTERVAL: Final = 1.0
 
@@ -168,6 +172,9 @@ class Engine:
         self, ssl_context: ssl.SSLContext | None, sock: socket.socket, peer: object, gate: ProxyGate | None = None
     ) -> None:
         """Start the task of an accepted connection."""
+        if self._stage is Stage.LEFT or self._guests.hurried:
+            sock.close()
+            return
         if not INHERITS:
             set_options(sock, self.config)
         self._guests.arrive()
@@ -265,7 +272,8 @@ class Engine:
     ) -> ShutdownReport:
         """Stop listening, let running exchanges finish for `timeout` seconds, end what is left; tell what was done.
 
-        Idle connections end at once, and the last response of a busy one says `Connection: close`.  `on_shutdown`
+        Idle connections end at once, and the last response of a busy one says `Connection: close`; who has sent a request
+        that was not read yet, or stands in a backlog with one, is busy.  `on_shutdown`
         runs first and within the same patience.  Takes `timeout` and 0.2 s at most, whatever peers do, and if shields
         are up then, `ServerConfig.shield_timeout` more.  What still runs then shields itself without the engine's
         knowledge: it is reported as abandoned, and leaving the engine waits for it.
@@ -281,6 +289,8 @@ class Engine:
                     self._close_doors()
                     for listening in self.listenings:
                         await listening.stop()
+                    for _ in range(_LAST_ROUNDS):
+                        await checkpoint()
                     patience = self.config.shield_timeout
                     self.report, failure = await self._guests.see_off(timeout, patience, on_shutdown)
                     if failure is not None:
