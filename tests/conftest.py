@@ -5,6 +5,7 @@ asyncio, asyncio with uvloop, and trio, on the real clock: for real sockets and 
 """
 
 import importlib.util
+import signal
 
 import hypothesis
 import pytest
@@ -37,6 +38,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # As shells have it for what runs in their background; the programs of tests would inherit it, and never hear Ctrl+C.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line(
         "markers", "real_backends: run on real clocks, and with uvloop too (real sockets, worker threads)"
     )
