@@ -28,11 +28,20 @@ from structweb import web
 def test_what_is_not_here_names_what_is(module: str, name: str, hint: str):
     with pytest.raises(ImportError) as imported:
         exec(f"from {module} import {name}")  # noqa: S102 - the statement of a program that moves over
-    with pytest.raises(ImportError) as asked:
+    with pytest.raises(AttributeError) as asked:
         getattr(importlib.import_module(module), name)
     assert str(imported.value) == str(asked.value)
     assert str(asked.value).startswith(f"{module} has no {name}: ")
     assert hint in str(asked.value)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [(structweb, "ClientSession"), (structweb, "EofStream"), (web, "RequestHandler")]
+)
+def test_who_asks_whether_they_are_here_hears_no(module, name: str):
+    """As libraries do that work with several versions, and tools that walk through a module."""
+    assert not hasattr(module, name)
+    assert getattr(module, name, "default") == "default"
 
 
 @pytest.mark.parametrize("module", [structweb, web])

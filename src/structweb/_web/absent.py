@@ -1,10 +1,11 @@
 """Names that programs import from aiohttp and that are not here: what to use instead.
 
-For `__getattr__` of the packages.  A name of the tables raises ImportError, also where it is no import that asks: of an
-AttributeError, ``from structweb import ClientSession`` would keep the name and drop the hint.  Every other name is an
-AttributeError, as in any module.
+For `__getattr__` of the packages.  A name of the tables is an AttributeError, as any other, so ``hasattr`` can tell; but
+of an AttributeError, ``from structweb import ClientSession`` would keep the name and drop the hint.  It asks through
+importlib first, which gets an ImportError.
 """
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Final, Never
 
@@ -84,9 +85,13 @@ _WEB: Final[Mapping[str, str]] = {
 def _lookup(module: str, hint_of: Callable[[str], str | None]) -> Callable[[str], Never]:
     def get(name: str) -> Never:
         hint = hint_of(name)
-        if hint is not None:
-            raise ImportError(f"{module} has no {name}: {hint}", name=module)
-        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        if hint is None:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        text = f"{module} has no {name}: {hint}"
+        # _handle_fromlist of importlib, which stands behind `from package import name`, passes other errors on.
+        if sys._getframe(1).f_globals.get("__name__") == "importlib._bootstrap":
+            raise ImportError(text, name=module)
+        raise AttributeError(text, name=name)
 
     return get
 
