@@ -46,7 +46,7 @@ async def form(request: web.Request) -> web.Response:
 
 async def login(request: web.Request) -> web.Response:
     response = web.Response(text="hello")
-    response.set_cookie("user", "ann")
+    response.set_cookie("user", request.query.get("name", "ann"))
     return response
 
 
@@ -217,6 +217,39 @@ async def test_cookies_are_kept_for_ip_hosts(client: TestClient):
     await (await client.get("/login")).read()
     assert (await (await client.get("/echo", cookies={"more": "1"})).json())["cookies"] == {"user": "ann", "more": "1"}
     assert (await (await client.get("/echo")).json())["cookies"] == {"user": "ann"}
+
+
+@pytest.mark.parametrize("value", ["a b", 'a"b', "a;b", "a,b", "", "=a", "é", "слово"])
+async def test_cookies_of_any_text(client: TestClient, value: str):
+    """As aiohttp's client quotes them: nothing that a server's application may set is lost, or another cookie."""
+
+    async def said(**options: object) -> dict[str, str]:
+        cookies: dict[str, str] = (await (await client.get("/echo", **options)).json())["cookies"]
+        return cookies
+
+    assert await said(cookies={"user": value}) == {"user": value}
+    await (await client.get("/login", params={"name": value})).read()
+    assert await said() == {"user": value}
+    assert await said(cookies={"more": value}) == {"user": value, "more": value}
+    assert await said(cookies={"user": "bob"}) == {"user": "bob"}
+    assert await said(headers={"Cookie": f'own="{value}"'} if value.isalpha() else {"Cookie": "own=1"}) == {
+        "own": value if value.isalpha() else "1"
+    }
+    async with client.ws_connect("/shout") as ws:
+        await ws.send_str("")
+        assert await ws.receive_str() == value
+
+
+async def test_cookies_of_any_text_go_with_every_request():
+    async with TestClient(TestServer(make_app(), memory=True), cookies={"a": "b;c", "word": "слово"}) as client:
+        said = await (await client.get("/echo")).json()
+    assert said["cookies"] == {"a": "b;c", "word": "слово"}
+
+
+async def test_headers_of_any_text(client: TestClient):
+    """In UTF-8, as from aiohttp's client."""
+    said = await (await client.get("/echo", headers={"X-Word": "é слово"}, cookies={"a": "b"})).json()
+    assert (said["headers"]["X-Word"], said["cookies"]) == ("é слово", {"a": "b"})
 
 
 async def test_what_goes_with_every_request():

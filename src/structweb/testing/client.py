@@ -12,6 +12,7 @@ from yarl import URL
 from structweb._web.app import Application
 from structweb.testing.answer import ClientResponse
 from structweb.testing.bodies import pieces_of, request_body
+from structweb.testing.cookies import cookie_field, in_utf8, quoted
 from structweb.testing.server import BaseTestServer
 from structweb.testing.websocket import ClientWebSocket
 from structweb.testing.websocket_opening import WebSocketHandshakeError, open_websocket
@@ -104,10 +105,10 @@ class TestClient:
         self._responses: list[ClientResponse] = []
         self._websockets: list[ClientWebSocket] = []
         self._session, self._faults = _open_session(server, ssl, buffer)
-        self._session.headers.update(list(CIMultiDict(headers or ()).items()))
+        self._session.headers.update(in_utf8(CIMultiDict(headers or ()).items()))
         self._session.cookies = cookie_jar
         for name, value in (cookies or {}).items():
-            self._session.cookies.set(name, value)
+            self._session.cookies.set(name, quoted(value))
         self._session.auth = auth
 
     # -- the server --------------------------------------------------------------------------------------------------
@@ -226,11 +227,12 @@ class TestClient:
         elif chunked and isinstance(body, bytes):
             body = pieces_of(body)
         session = self._session
+        if "Cookie" not in fields and (kept := cookie_field(session, str(url), cookies or {})):
+            fields["Cookie"] = kept
         request = session.build_request(
             method.upper(),
             str(url),
-            headers=list(fields.items()),
-            cookies=dict(cookies or {}) or None,
+            headers=in_utf8(fields.items()),
             content=body,
             extensions=extensions,
         )

@@ -14,6 +14,7 @@ from yarl import URL
 from structweb._wire.websocket import WebSocketWire
 from structweb._wire.websocket_handshake import HandshakeError, check_response, request_handshake
 from structweb._wire.websocket_limits import WebSocketLimits
+from structweb.testing.cookies import in_utf8
 from structweb.testing.sockets import connect_socket
 from structweb.testing.websocket import ClientWebSocket
 
@@ -113,7 +114,7 @@ async def _ask(
 ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     """Send a request; return status, fields, and the body, or what is behind the head of a 101."""
     http = h11.Connection(h11.CLIENT)
-    await stream.send(http.send(h11.Request(method="GET", target=target, headers=fields)) or b"")
+    await stream.send(http.send(h11.Request(method="GET", target=target, headers=in_utf8(fields))) or b"")
     http.send(h11.EndOfMessage())
     status, answered, body = 0, [], b""
     while True:

@@ -16,6 +16,7 @@ from anyio.abc import ByteStream
 from anyio.streams.tls import TLSStream
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from structweb.testing.cookies import cookie_field, in_utf8
 from structweb.testing.pipes import ClientEnd, PipeEnd
 from structweb.testing.server import BaseTestServer
 from structweb.testing.sockets import SocketStream, connect_socket
@@ -273,7 +274,8 @@ class Transport(httpx.AsyncBaseTransport):
 
 def handshake_request(session: httpx.AsyncClient, url: str, fields: CIMultiDict[str]) -> httpx.Request:
     """Return the request for a handshake, and add to `fields` what the session sends with every request."""
-    request = session.build_request("GET", url)
+    cookies = cookie_field(session, url, {})
+    request = session.build_request("GET", url, headers=in_utf8([("Cookie", cookies)]) if cookies else None)
     if session.auth is not None:
         request = next(session.auth.sync_auth_flow(request))
     for name, value in request.headers.items():
