@@ -440,6 +440,10 @@ async def test_misuse():
     await client.close()
     assert server.closed
     assert client.port is None
+    for thing in (client, server):
+        with pytest.raises(RuntimeError, match=r"<TestServer closed> cannot be started again: make another one"):
+            async with thing:
+                raise AssertionError("nobody gets here")
 
 
 @pytest.mark.real_backends

@@ -72,8 +72,11 @@ class BaseTestServer(ABC):
     async def start_server(self, *, ssl: ssl.SSLContext | None = None, **kwargs: Any) -> None:  # Any: for the runner
         """Start; does nothing if it has been started.  `ssl` makes it a server of TLS; `kwargs` go to the runner.
 
-        Raises what start-up raised, and OSError when the port cannot be had.  You owe it a `close`.
+        Raises what start-up raised, OSError when the port cannot be had, RuntimeError when it has been closed.  You owe
+        it a `close`.
         """
+        if self._closed:
+            raise RuntimeError(f"{self!r} cannot be started again: make another one")
         if self.runner is not None:
             return
         if ssl is not None and self.memory:
