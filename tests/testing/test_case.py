@@ -145,6 +145,19 @@ def test_a_mocked_request_without_a_loop():
     assert (secure.scheme, secure.match_info, secure.keep_alive) == ("https", {}, True)
 
 
+def test_the_path_of_a_mocked_request_may_be_written_as_people_do():
+    """As in aiohttp: `raw_path` is what was given, and URLs are encoded."""
+    request = make_mocked_request("GET", "/a b/é?x=ü y")
+    assert (request.raw_path, request.path, request.query["x"]) == ("/a b/é?x=ü y", "/a b/é", "ü y")
+    assert request.path_qs == "/a%20b/%C3%A9?x=%C3%BC+y"
+    assert str(request.url) == "http://127.0.0.1/a%20b/%C3%A9?x=%C3%BC+y"
+    assert str(make_mocked_request("GET", "/a%20b%2Fc").rel_url) == "/a%20b%2Fc"
+    for target in ("*", "//host/a b", "http://there/a%20b"):
+        request = make_mocked_request("OPTIONS", target)
+        assert request.raw_path == target
+        assert not request.rel_url.absolute
+
+
 class Peer:
     """A transport of the test's own."""
 

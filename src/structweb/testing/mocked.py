@@ -9,6 +9,7 @@ from unittest import mock
 import anyio
 import anyio.abc
 from multidict import CIMultiDict
+from yarl import URL
 
 from structweb._server.config import ServerConfig
 from structweb._server.connection import Connection, Owner
@@ -109,9 +110,9 @@ def make_mocked_request(
 ) -> Request:
     """Return a request that no client has sent, for unit tests; no event loop is needed.
 
-    Its `match_info` and `app` are those given, else empty ones.  `payload` is its body, as bytes or as a stream.
-    `transport` answers `request.get_extra_info`, with `sslcontext` the scheme is https.  A response may be prepared and
-    written for it: what is sent goes nowhere.
+    `path` may be encoded, or as people write it.  `match_info` and `app` are those given, else empty ones.  `payload` is
+    its body, as bytes or as a stream.  `transport` answers `request.get_extra_info`, with `sslcontext` the scheme is
+    https.  A response may be prepared and written for it: what is sent goes nowhere.
     """
     fields = CIMultiDict(headers or ())
     body = payload if isinstance(payload, bytes) else b""
@@ -132,6 +133,8 @@ def make_mocked_request(
     connection.exchange = exchange = Exchange(connection, head)
     connection.phase = Phase.HANDLER
     request = Request(exchange, client_max_size=client_max_size, client_max_fields=client_max_fields)
+    if path.startswith("/") and not path.startswith("//"):  # where URL() would see a host
+        request._rel_url = URL(path)  # noqa: SLF001 - worked out of what clients send, it would not be encoded
     if isinstance(payload, StreamReader):
         request._content = payload  # noqa: SLF001 - the stream that a server would have opened
     route = PlainResource("").add_route("*", _answer)
