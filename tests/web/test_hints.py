@@ -190,6 +190,19 @@ def test_an_application_of_aiohttp_is_called_so():
         web.run_app(Application(), print=None)  # type: ignore[arg-type]  # is what it tests
 
 
+@pytest.mark.parametrize(
+    "give",
+    [
+        lambda app: web.Application().add_subapp("/sub", app),
+        lambda app: web.Application().add_domain("sub.example", app),
+        web.AppRunner,
+    ],
+)
+def test_an_application_of_aiohttp_is_called_so_wherever_it_is_given(give):
+    with pytest.raises(TypeError, match=r"got <Response OK not prepared> \(aiohttp's, .* import web from structweb"):
+        give(Application())
+
+
 async def test_a_middleware_of_aiohttp_2_is_told_its_new_form(caplog: pytest.LogCaptureFixture):
     """It took the application, and made a handler: that is what the server gets for a response."""
 

@@ -12,6 +12,7 @@ from structweb._server.notice import ShutdownNotice
 from structweb._web.contexts import CleanupContextFactory
 from structweb._web.dispatcher import UrlDispatcher
 from structweb._web.domains import Domain, MaskDomain
+from structweb._web.hints import whose
 from structweb._web.keys import AppKey, NotAppKeyWarning
 from structweb._web.lifespan import Lifespan, SubApplicationHook
 from structweb._web.middleware import Middleware
@@ -90,8 +91,7 @@ class Application(Policied, ServiceHost, MutableMapping[str | AppKey[Any], Any])
         )
         self._state: dict[str | AppKey[Any], Any] = {}  # Any: see the class
         self._subapps: list[Application] = []
-        self._pre_frozen = False
-        self._frozen = False
+        self._pre_frozen = self._frozen = False
         self._lifespan: Lifespan | None = None
         self._on_response_prepare: Signal[Request, StreamResponse] = Signal(self)
         self._on_startup: Signal[Application] = Signal(self)
@@ -318,7 +318,7 @@ class Application(Policied, ServiceHost, MutableMapping[str | AppKey[Any], Any])
 
     def _add_subapp(self, subapp: "Application", make_resource: Callable[[], R]) -> R:
         if not isinstance(subapp, Application):
-            raise TypeError(f"a sub-application must be an Application, got {subapp!r}")
+            raise TypeError(f"a sub-application must be an Application, got {subapp!r}{whose(subapp)}")
         if subapp is self:
             raise ValueError(f"an application cannot be its own sub-application, got {subapp!r}")
         if self._frozen:

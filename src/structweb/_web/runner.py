@@ -20,6 +20,7 @@ from structweb._server.signals import open_signals
 from structweb._web.app import Application
 from structweb._web.aside import Aside
 from structweb._web.failures import reraise
+from structweb._web.hints import whose
 from structweb._web.lifespan import CLEANUP_TIMEOUT, Lifespan
 from structweb._web.server import AppServer, Server
 from structweb._web.settings import RunnerOptions, settings_from
@@ -316,7 +317,7 @@ class AppRunner(BaseRunner):
     ) -> None:
         super().__init__(handle_signals=handle_signals, shutdown_timeout=shutdown_timeout, drain_delay=drain_delay)
         if not isinstance(app, Application):
-            raise TypeError(f"AppRunner() needs a web.Application, got {app!r}")
+            raise TypeError(f"AppRunner() needs a web.Application, got {app!r}{whose(app)}")
         every: Any = {"access_log_class": access_log_class, **options, **app.handler_args}  # Any: unchecked as yet
         self._settings = settings_from(every, "AppRunner()")
         self._app = app
