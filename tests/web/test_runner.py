@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import pytest
 
 from structweb import web
@@ -601,3 +602,10 @@ async def test_access_log_goes_where_the_runner_says(caplog: pytest.LogCaptureFi
         await ask(await started(runner))
     lines = [record.getMessage() for record in caplog.records if record.name == "my.access"]
     assert lines == ["GET / HTTP/1.1 200"]
+
+
+async def test_a_runner_is_made_before_there_is_a_loop():
+    """As everything else that an application is built of: a thread has no loop."""
+    for make in (lambda: web.AppRunner(make_app()), lambda: web.ServerRunner(web.Server(hello))):
+        async with await anyio.to_thread.run_sync(make) as runner:
+            assert (await ask(await started(runner))).body == b"hello"

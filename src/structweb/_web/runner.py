@@ -74,13 +74,6 @@ class BaseRunner(ABC):
         self._sites: list[BaseSite] = []
         self._report: ShutdownReport | None = None
         self._stack = AsyncExitStack()
-        # Around the application and its connections.  While they live it is a shield: what cancels the task from
-        # outside ends the body alone, and requests under way can finish.  Cancelled itself, it ends everything.
-        self._shelter = anyio.CancelScope()
-        # Around the delay before the drain, which is bounded.
-        self._delay = anyio.CancelScope(shield=True)
-        # Around the code between set-up and clean-up.
-        self._body = anyio.CancelScope()
         self._relayed = False
         self._interrupted = False
         self._misnested = False
@@ -149,6 +142,14 @@ class BaseRunner(ABC):
             raise RuntimeError(f"{self!r} cannot be set up: it is {self._state.value}; make another runner")
         self._state = State.STARTING
         self._task = anyio.get_current_task()
+        # Scopes want a loop, and a runner may be made before there is one.
+        # Around the application and its connections.  While they live it is a shield: what cancels the task from
+        # outside ends the body alone, and requests under way can finish.  Cancelled itself, it ends everything.
+        self._shelter = anyio.CancelScope()
+        # Around the delay before the drain, which is bounded.
+        self._delay = anyio.CancelScope(shield=True)
+        # Around the code between set-up and clean-up.
+        self._body = anyio.CancelScope()
         try:
             await self._open()
         except BaseException as exc:
