@@ -2,12 +2,15 @@
 
 import os
 import socket
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 import anyio
 from anyio.abc import ByteStream
 
 PATIENCE = 10  # seconds before a test that waits for a server fails
+#: The machine may be busy with other things: the best of so many attempts counts where the clock is real.
+ATTEMPTS = 5
 
 
 class Answer(NamedTuple):
@@ -71,3 +74,11 @@ def ask_from_thread(address: tuple[str, int] | str, path: str = "/") -> Answer:
         while data := sock.recv(65536):
             received += data
         return parsed(received)
+
+
+async def best_of(attempt: Callable[[], Awaitable[float]], bound: float) -> None:
+    """Fail unless one of a few attempts takes fewer seconds than the bound."""
+    took = [await attempt()]
+    while min(took) >= bound and len(took) < ATTEMPTS:
+        took.append(await attempt())
+    assert min(took) < bound, took
