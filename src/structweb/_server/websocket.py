@@ -309,6 +309,7 @@ class WebSocketSession(ClosingHandshake):
             while self._wanted():
                 await self._read()
                 await self._collect()
+            self._tell()  # who waits in `receive` meanwhile has to read now, although there is nothing for it yet
             if self.state is WebSocketState.CLOSED:
                 await part(self)
         self._scope = None

@@ -1,0 +1,50 @@
+"""Who reads a WebSocket: its handler, a task of it, a stranger, or nobody of them; and what the others then wait for."""
+
+import anyio
+import pytest
+
+from structweb import web
+from tests.web.frames import CLOSE, CONTINUATION, PING, PONG, TEXT, Peer, frame, meeting, text
+
+pytestmark = pytest.mark.anyio
+
+
+async def answers(peer: Peer, data: bytes) -> None:
+    """Fail if a ping has no pong."""
+    await peer.send(frame(PING, data))
+    with anyio.fail_after(1):
+        assert await peer.next() == (PONG, data, 0)
+
+
+@pytest.mark.parametrize("receives", ["handler", "task"])
+async def test_a_receiver_that_came_while_its_messages_were_read_ahead(receives: str):
+    """What comes then may be no message, or half of one: somebody has to go on reading."""
+    seen: list[str] = []
+
+    async def handler(request: web.Request) -> web.WebSocketResponse:
+        ws = web.WebSocketResponse()
+        await ws.prepare(request)
+        await anyio.sleep(1)
+        async with anyio.create_task_group() as group:
+
+            async def receive() -> None:
+                seen.append(await ws.receive_str())
+                seen.append(await ws.receive_str())
+
+            if receives == "task":
+                group.start_soon(receive)
+            else:
+                await receive()
+        return ws
+
+    async with meeting(handler) as peer:
+        await anyio.sleep(2)
+        await answers(peer, b"1")
+        await answers(peer, b"2")
+        whole = text("in three pieces") + frame(TEXT, b"in two ", fin=False) + frame(CONTINUATION, b"frames")
+        for piece in (whole[:4], whole[4:9], whole[9:]):
+            await peer.send(piece)
+            await anyio.wait_all_tasks_blocked()
+        with anyio.fail_after(1):
+            assert (await peer.next()).opcode == CLOSE
+    assert seen == ["in three pieces", "in two frames"]
