@@ -48,3 +48,28 @@ async def test_a_receiver_that_came_while_its_messages_were_read_ahead(receives:
         with anyio.fail_after(1):
             assert (await peer.next()).opcode == CLOSE
     assert seen == ["in three pieces", "in two frames"]
+
+
+async def test_a_task_that_begins_to_receive_while_the_handler_sends():
+    """It may not be taken for the handler because that has not waited yet: nobody would read when it is busy."""
+
+    async def handler(request: web.Request) -> web.WebSocketResponse:
+        ws = web.WebSocketResponse()
+        await ws.prepare(request)
+
+        async def receive() -> None:
+            assert await ws.receive_str() == "work"
+            await anyio.sleep(100)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(receive)
+            for _ in range(40):
+                await ws.send_str("news")
+        return ws
+
+    async with meeting(handler) as peer:
+        for _ in range(40):
+            assert await peer.next() == (TEXT, b"news", 0)
+        await peer.send(text("work"))
+        await anyio.wait_all_tasks_blocked()
+        await answers(peer, b"?")

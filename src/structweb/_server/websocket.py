@@ -141,7 +141,8 @@ class WebSocketSession(ClosingHandshake):
         finally:
             self.receiving = False
             connection.watching &= not here
-            if not here or self.state is not _OPEN:
+            # Away: whoever received, the handler waits for something else now, perhaps since later than this began.
+            if connection.away or self.state is not _OPEN:
                 self._attendant.rouse()
 
     def _see_to(self, event: Event | More) -> Incoming | None:
