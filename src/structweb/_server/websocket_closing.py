@@ -172,6 +172,9 @@ class ClosingHandshake(ABC):
             self.state = WebSocketState.CLOSED
             self.close_code = GONE
         self.closed.set()
+        # Who sends or receives need not be a task of the handler: nothing else ends its wait.
+        self.outbox.end()
+        self._tell()
 
     def _closed_by_peer(self, event: Close) -> Close | None:
         if event.code == GONE:

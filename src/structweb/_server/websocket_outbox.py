@@ -54,7 +54,18 @@ class Outbox:
     connection's crew sees out, which outlives the send.
     """
 
-    __slots__ = ("_connection", "_flusher", "_limit", "_lost", "_pong", "_space", "_taken", "_transport", "written")
+    __slots__ = (
+        "_connection",
+        "_flusher",
+        "_limit",
+        "_lost",
+        "_over",
+        "_pong",
+        "_space",
+        "_taken",
+        "_transport",
+        "written",
+    )
 
     def __init__(self, connection: "Connection", limit: int, lost: Callable[[Exception], None]) -> None:
         self._connection: Final = connection
@@ -64,6 +75,7 @@ class Outbox:
         self._flusher: Final = Errand(connection.crew, self._flush, "structweb websocket flusher")
         #: Wakes those who wait for room.
         self._space: anyio.Event | None = None
+        self._over = False
         #: A pong that waits for room: the last one of those is enough (RFC 6455 section 5.5.3).
         self._pong: bytes | None = None
         #: Bytes handed over so far, and how many of them the kernel had taken at the last look.
@@ -109,14 +121,19 @@ class Outbox:
     async def room(self, seconds: float | None) -> bool:
         """Wait until there is room, but not longer than `seconds`; tell whether there is."""
         with anyio.move_on_after(seconds):
-            while self.full:
+            while self.full and not self._over:
                 await self._wait()
         return not self.full
 
     async def flushed(self) -> None:
         """Wait until the transport sees to the rest by itself."""
-        while self._transport.congested:
+        while self._transport.congested and not self._over:
             await self._wait()
+
+    def end(self) -> None:
+        """Let go who waits: the connection ends, and the errand with it, so there will be no more room."""
+        self._over = True
+        self._wake()
 
     async def _wait(self) -> None:
         self._flusher.rouse()
@@ -143,6 +160,9 @@ class Outbox:
                     self.written += len(pong)
         except ClientConnectionResetError as exc:
             self._lost(exc)
+        self._wake()
+
+    def _wake(self) -> None:
         space, self._space = self._space, None
         if space is not None:
             space.set()
