@@ -107,6 +107,15 @@ async def test_a_limit_is_what_may_wait():
         assert (outbox.queued, outbox.full, outbox.written) == (0, False, 1003)
 
 
+async def test_those_who_wait_get_their_turn_in_the_order_in_which_they_came():
+    async with meeting(writer_limit=0) as met, anyio.create_task_group() as group:
+        for number in range(20):
+            group.start_soon(met.send, b"%d" % number * 1000)
+            await anyio.wait_all_tasks_blocked()
+        assert met.session.outbox.queued < 1100
+        assert await met.messages(20) == [b"%d" % number * 1000 for number in range(20)]
+
+
 @pytest.mark.parametrize("unlucky", [{0}, {1}, {4}, {0, 1, 2}, {0, 2, 4}, {0, 1, 2, 3, 4}], ids=str)
 @pytest.mark.parametrize("resumed", [False, True], ids=["", "as room appears"])
 async def test_cancelled_waiters_send_nothing_and_the_others_everything(unlucky: set[int], resumed: bool):

@@ -64,6 +64,7 @@ class Outbox:
         "_space",
         "_taken",
         "_transport",
+        "_turn",
         "written",
     )
 
@@ -76,6 +77,8 @@ class Outbox:
         #: Wakes those who wait for room.
         self._space: anyio.Event | None = None
         self._over = False
+        #: Whose turn it is when there is room: the one who has waited longest.
+        self._turn: anyio.Lock | None = None
         #: A pong that waits for room: the last one of those is enough (RFC 6455 section 5.5.3).
         self._pong: bytes | None = None
         #: Bytes handed over so far, and how many of them the kernel had taken at the last look.
@@ -120,9 +123,12 @@ class Outbox:
 
     async def room(self, seconds: float | None) -> bool:
         """Wait until there is room, but not longer than `seconds`; tell whether there is."""
+        if self._turn is None:
+            self._turn = anyio.Lock(fast_acquire=True)
         with anyio.move_on_after(seconds):
-            while self.full and not self._over:
-                await self._wait()
+            async with self._turn:
+                while self.full and not self._over:
+                    await self._wait()
         return not self.full
 
     async def flushed(self) -> None:
