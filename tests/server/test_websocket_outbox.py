@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from random import Random
 
 import anyio
 import pytest
@@ -287,3 +288,51 @@ async def test_moving_is_taking_something_that_waited():
         await anyio.wait_all_tasks_blocked()
         assert outbox.moves()
         assert not outbox.moves()
+
+
+@pytest.mark.parametrize("on_slow", ["wait", "drop"])
+@pytest.mark.parametrize("seed", range(12))
+async def test_whatever_senders_and_their_peer_do(seed: int, on_slow: str):
+    """What was sent comes whole, once and in the order of its sender; what was cancelled or dropped does not."""
+    rng, limit, largest = Random(seed), Random(seed).choice((0, 100, 5000, 100_000)), 30_000
+    noted: dict[int, list[bytes]] = {number: [] for number in range(5)}
+    came: dict[int, list[bytes]] = {number: [] for number in noted}
+    pongs: list[int] = []
+
+    async def send(number: int) -> None:
+        session = met.session
+        for count in range(20):
+            payload = b"%d,%d," % (number, count) + bytes(rng.choice((0, 1, 100, 3000, largest - 10)))
+            with anyio.move_on_after(rng.choice((0, 0.5, 3, 100))):
+                if (rng.random() < 0.5 and session.post_bytes(payload)) or await session.send(
+                    session.wire.binary, payload
+                ):
+                    noted[number].append(payload)
+            assert session.outbox.queued <= limit + largest + 10 + 130  # a pong
+            await anyio.sleep(rng.choice((0, 0, 0, 0.1, 1)))
+
+    async def take() -> None:
+        while (got := await met.peer.next()).opcode != CLOSE:
+            if got.opcode == PONG:
+                pongs.append(int(got.payload))
+            else:
+                came[int(got.payload.partition(b",")[0])].append(got.payload)
+
+    async def dawdle() -> None:
+        for number in range(40):
+            await met.client.send(frame(PING, b"%0125d" % number))
+            met.client.stall() if rng.random() < 0.6 else met.client.resume()
+            await anyio.sleep(rng.choice((0, 0.1, 1, 2)))
+        met.client.resume()
+
+    async with meeting(writer_limit=limit, on_slow=on_slow) as met, anyio.create_task_group() as group:
+        group.start_soon(take)
+        async with anyio.create_task_group() as senders:
+            senders.start_soon(dawdle)
+            for number in noted:
+                senders.start_soon(send, number)
+        await anyio.wait_all_tasks_blocked()
+        met.session.start_close()
+    assert came == noted
+    assert pongs == sorted(set(pongs))
+    assert pongs[-1] == 39

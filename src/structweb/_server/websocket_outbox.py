@@ -110,7 +110,7 @@ class Outbox:
 
     def put_pong(self, frame: bytes) -> None:
         """Hand a pong over, at once or when there is room; a later one takes the place of one that waits."""
-        if self.full:
+        if self.full or self._pong is not None:  # the older one must not come behind this one
             self._pong = frame
         else:
             self.put(frame)
