@@ -2,6 +2,7 @@
 
 import logging
 import random
+import tracemalloc
 from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 
@@ -209,6 +210,24 @@ async def test_an_endless_stream_to_a_stalled_peer_costs_little(link: Link) -> N
         assert link.transport.unsent() < 100_000
         assert written < 500_000
         tasks.cancel_scope.cancel()
+
+
+async def test_small_pieces_that_wait_cost_no_more_than_they_are(link: Link) -> None:
+    """Frames of a WebSocket, say."""
+    transport, pieces = link.transport, [MEGABYTE[at : at + 100] for at in range(0, 700_000, 100)]
+    pieces[3000] = MEGABYTE[300_000:500_000]
+    del pieces[3001:5000]
+    transport.write(MEGABYTE[700_000:])
+    waited = transport.unsent()
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for piece in pieces:
+        transport.write(bytes(bytearray(piece)))  # one that nobody else holds
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held - before < 2 * (transport.unsent() - waited)
+    link.tasks.start_soon(transport.aclose)
+    assert await link.peer_receives_all() == MEGABYTE[700_000:] + MEGABYTE[:700_000]
 
 
 async def test_progress_shows_in_what_is_unsent(link: Link) -> None:
