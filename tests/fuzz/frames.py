@@ -1,6 +1,7 @@
 """A generator of WebSocket streams: plain messages, valid ones with state, broken frames, and mutations of all of them."""
 
 import zlib
+from collections.abc import Sequence
 from random import Random
 
 TEXTS = [b"", b"a", b"hello", b"\xc3\xa9\xe2\x82\xac", b"\xf0\x9f\x98\x80" * 3, b"x" * 31, b"y" * 125]
@@ -25,6 +26,10 @@ CLOSES = [
     b"\x03\xe8" + b"r" * 123,
 ]
 KEYS = [b"\0\0\0\0", b"\x01\x02\x03\x04", b"\xff\xff\xff\xff", b"\x37\xfa\x21\x3d"]
+
+#: Around what a length needs another form for; the large ones are rare, since they take their time.
+SIZES = [0, 1, 3, 4, 30, 124, 125, 126, 127, 128, 133, 134, 300, 1000]
+LARGE_SIZES = [65534, 65535, 65536, 65537, 70000]
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 
@@ -57,12 +62,19 @@ def frame(
 class FrameStream:
     """Says what one side might, in frames."""
 
-    def __init__(self, rng: Random, *, client: bool, deflate: bool) -> None:
+    def __init__(
+        self, rng: Random, *, client: bool, deflate: bool, forgets: bool = False, sizes: Sequence[int] = ()
+    ) -> None:
+        """`forgets`: each message is compressed without regard to those before.  `sizes`: more of a payload."""
         self.rng = rng
         #: Whether the stream is for a client: what a server sends is not masked.
         self.client = client
         self.deflate = deflate
+        self.forgets = forgets
+        self.sizes = [*SIZES, *sizes]
         self.engine = zlib.compressobj(1, zlib.DEFLATED, -15)
+        #: What was said before: compressed once more, it is nothing but a reference to that.
+        self.said: list[bytes] = [b"said before "]
 
     def key(self) -> bytes | None:
         masked = not self.client
@@ -72,11 +84,18 @@ class FrameStream:
 
     def payload(self, opcode: int) -> bytes:
         rng = self.rng
-        if opcode == BINARY and rng.random() < 0.5:
-            return rng.randbytes(rng.choice((0, 1, 3, 4, 30, 125, 126, 127, 300, 1000)))
-        if rng.random() < 0.05:
+        chance = rng.random()
+        if chance < 0.05:
             return rng.choice(BAD_TEXTS)
-        return rng.choice(TEXTS * 3 + LONG_TEXTS)
+        if chance < 0.3:
+            return rng.choice(self.said)
+        if chance < 0.6:
+            size = rng.choice(LARGE_SIZES if rng.random() < 0.08 else self.sizes)
+            data = rng.randbytes(size) if opcode == BINARY else b"y" * (size % 2) + b"\xc3\xa9" * (size // 2)
+        else:
+            data = rng.choice(TEXTS * 3 + LONG_TEXTS)
+        self.said.append(data)
+        return data
 
     def compressed(self, data: bytes) -> bytes:
         rng = self.rng
@@ -86,6 +105,8 @@ class FrameStream:
             self.engine = zlib.compressobj(1, zlib.DEFLATED, -15)
         else:
             packed = (self.engine.compress(data) + self.engine.flush(zlib.Z_SYNC_FLUSH))[:-4]
+            if self.forgets:
+                self.engine = zlib.compressobj(1, zlib.DEFLATED, -15)
         if rng.random() < 0.05:
             at = rng.randrange(len(packed) + 1)
             packed = packed[:at] + rng.randbytes(2) + packed[at:]
@@ -104,7 +125,8 @@ class FrameStream:
         cuts = sorted(rng.randrange(len(data) + 1) for _ in range(fragments - 1))
         for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True):
             last = len(frames) == fragments - 1
-            frames.append(frame(opcode, data[start:end], key=self.key(), fin=last, rsv=rsv))
+            form = rng.choice((2, 8)) if rng.random() < 0.01 else None
+            frames.append(frame(opcode, data[start:end], key=self.key(), fin=last, rsv=rsv, form=form))
             opcode, rsv = CONTINUATION, 0
         if fragments > 1 and rng.random() < 0.4:
             frames.insert(rng.randrange(1, len(frames)), self.control())
@@ -156,3 +178,28 @@ class FrameStream:
                 case 3:
                     data = data[:at]
         return data
+
+
+def edges(data: bytes) -> list[int]:
+    """Return where a reader of frames might take one to end, or a part of one, rightly or by mistake."""
+    found = [0]
+    at = 0
+    while at + 2 <= len(data):
+        short, masked = data[at + 1] & 127, data[at + 1] & 128
+        width = {126: 2, 127: 8}.get(short, 0)
+        size = int.from_bytes(data[at + 2 : at + 2 + width], "big") if width else short
+        body = at + 2 + width + (4 if masked else 0)
+        found += (at + 2, at + 2 + width, body, body + size, at + 2 + short, at + 6 + short, at + 8 + short)
+        at = body + size
+    return [edge for edge in found if edge <= len(data)]
+
+
+def cut(rng: Random, data: bytes) -> list[bytes]:
+    """Return `data` in pieces that end at, or next to, ends of frames and of their parts."""
+    at = edges(data)
+    if rng.random() < 0.7:
+        at = rng.sample(at, min(len(at), rng.choice((1, 2, 5))))
+    if rng.random() < 0.6:
+        at = [edge + rng.choice((-2, -1, 0, 0, 1, 2)) for edge in at]
+    cuts = sorted(edge for edge in at if 0 < edge < len(data))
+    return [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]

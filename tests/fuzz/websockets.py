@@ -20,7 +20,7 @@ from structweb._wire.websocket import (
 )
 from structweb._wire.websocket_deflate import DeflateParameters
 from structweb._wire.websocket_lane import Lane
-from tests.fuzz.frames import KEYS, PING, FrameStream, frame
+from tests.fuzz.frames import KEYS, LARGE_SIZES, PING, SIZES, FrameStream, cut, frame
 from tests.fuzz.transcript import Said, split
 
 TINY = WebSocketLimits(message=200, frame=150, fragments=4)
@@ -47,10 +47,22 @@ def setting(rng: Random) -> Setting:
     return Setting(
         client=rng.random() < 0.3,
         decode_text=rng.random() < 0.8,
-        limits=TINY if rng.random() < 0.2 else ROOMY,
+        limits=_limits(rng),
         deflate=deflate if rng.random() < 0.4 else None,
         closing=rng.random() < 0.1,
         eof=rng.random() < 0.5,
+    )
+
+
+def _limits(rng: Random) -> WebSocketLimits:
+    chance = rng.random()
+    if chance < 0.15:
+        return TINY
+    if chance < 0.7:
+        return ROOMY
+    sizes = [*SIZES[1:], *LARGE_SIZES, None]
+    return WebSocketLimits(
+        message=rng.choice(sizes), frame=rng.choice((None, *sizes)), fragments=rng.choice((1, 2, 3, 9, None))
     )
 
 
@@ -58,13 +70,30 @@ def stream(seed: int) -> tuple[Setting, bytes]:
     """Return the setting and the bytes of a seed."""
     rng = Random(seed)
     chosen = setting(rng)
-    return chosen, FrameStream(rng, client=chosen.client, deflate=chosen.deflate is not None).read()
+    deflate, limits = chosen.deflate, chosen.limits
+    peer_forgets = deflate is not None and (
+        deflate.server_no_context_takeover if chosen.client else deflate.client_no_context_takeover
+    )
+    sizes = [
+        limit + more for limit in (limits.message, limits.frame) if limit and limit < 1 << 17 for more in (-1, 0, 1)
+    ]
+    frames = FrameStream(
+        rng,
+        client=chosen.client,
+        deflate=deflate is not None,
+        forgets=peer_forgets and rng.random() < 0.9,
+        sizes=sizes,
+    )
+    return chosen, frames.read()
 
 
-def transcript(pieces: Iterable[bytes], chosen: Setting, *, express: bool, whole: bool = False) -> list[Said]:
+def transcript(
+    pieces: Iterable[bytes], chosen: Setting, *, express: bool, whole: bool = False, late: Random | None = None
+) -> list[Said]:
     """Feed `pieces` one by one, read all there is after each of them, and return what came out.
 
-    `whole`: as a server does it, which asks of each piece whether it is a message.
+    `whole`: as a server does it, which asks of each piece whether it is a message, and believes that it is `drained`.
+    `late`: only so much is read after each piece as this says, as when a handler is busy.
     """
     wire = WebSocketWire(
         client=chosen.client,
@@ -81,10 +110,10 @@ def transcript(pieces: Iterable[bytes], chosen: Setting, *, express: bool, whole
             message = wire.feed_whole(piece) if whole and piece else wire.feed(piece)
             if message is not None:
                 said.append(_say(message))
-            _read(wire, said)
+            _read(wire, said, whole=whole, most=None if late is None else late.choice((0, 0, 1, 2)))
         if chosen.eof:
             wire.feed_eof()
-            _read(wire, said)
+        _read(wire, said, whole=whole)
     except WebSocketError as error:
         said.append(("error", *_blame(error, chosen)))
     except Exception as exc:  # noqa: BLE001  # whatever it is, it must not come out of a wire
@@ -120,10 +149,11 @@ def read(wire: WebSocketWire, data: bytes, step: int | None = None) -> list[Even
     return events
 
 
-def _read(wire: WebSocketWire, said: list[Said]) -> None:
-    while (event := wire.next_event()) is not None:
+def _read(wire: WebSocketWire, said: list[Said], *, whole: bool, most: int | None = None) -> None:
+    while most != 0 and not (whole and wire.drained) and (event := wire.next_event()) is not None:
         if not isinstance(event, More):
             said.append(_say(event))
+        most = None if most is None else most - 1
 
 
 def _say(event: Event) -> Said:
@@ -135,18 +165,22 @@ def difference(data: bytes, chosen: Setting, seed: int = 0) -> str | None:
 
     In one piece and in random pieces, with the lane and without; and what the lane takes first, wsproto alone reads, too.
     """
-    pieces = split(Random(seed), data)
+    rng = Random(seed)
+    pieces, edged = split(rng, data), cut(rng, data)
     expected = transcript([data], chosen, express=False)
     if bugs := [words for words in expected if words[0] == "bug"]:
         return f"wsproto, whole: {bugs}"
-    for name, given, express, whole in (
-        ("lane", [data], True, False),
-        ("lane, split", pieces, True, False),
-        ("lane, split, as a server reads", pieces, True, True),
-        ("wsproto, split", pieces, False, False),
-        ("wsproto, split, as a server reads", pieces, False, True),
+    for name, given, express, whole, late in (
+        ("lane", [data], True, False, False),
+        ("lane, split", pieces, True, False, False),
+        ("lane, split, as a server reads", pieces, True, True, False),
+        ("lane, cut at edges", edged, True, False, False),
+        ("lane, cut at edges, as a server reads", edged, True, True, False),
+        ("lane, cut at edges, as a busy server reads", edged, True, True, True),
+        ("wsproto, split", pieces, False, False, False),
+        ("wsproto, cut at edges, as a busy server reads", edged, False, True, True),
     ):
-        found = transcript(given, chosen, express=express, whole=whole)
+        found = transcript(given, chosen, express=express, whole=whole, late=Random(seed) if late else None)
         if found != expected:
             return f"{name}: {found}\nwsproto, whole: {expected}\npieces: {given}\n{chosen}"
     return _wsproto_difference(data, chosen)
