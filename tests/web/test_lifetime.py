@@ -160,7 +160,7 @@ async def test_probes_see_503_while_the_server_goes_on_serving(stage):
 
 @pytest.mark.parametrize("delay", [-1, math.inf, math.nan])
 async def test_a_drain_delay_is_finite(delay: float):
-    with pytest.raises(ValueError, match="drain_delay must be a finite number of seconds from 0, got"):
+    with pytest.raises(ValueError, match="drain_delay must be (a number of seconds from 0|finite), got"):
         web.AppRunner(web.Application(), drain_delay=delay)
 
 

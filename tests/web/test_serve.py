@@ -121,6 +121,15 @@ async def test_start_up_errors_come_out_as_they_are():
         ({"app": lambda: None}, TypeError, r"got None from <function"),
         ({"keepalive": 5}, TypeError, r"unexpected keyword argument keepalive"),
         ({"host": []}, ValueError, r"there is nowhere to listen, got host=\[\]"),
+        ({"host": ["localhost", 5]}, TypeError, r"host must be one or several of type str, got \['localhost', 5\]"),
+        ({"path": 5}, TypeError, r"path must be one or several of type str or PathLike, got 5"),
+        ({"sock": 5}, TypeError, r"sock must be one or several of type socket, got 5"),
+        ({"port": "80"}, TypeError, r"port must be an int, got '80'"),
+        ({"port": 70000}, ValueError, r"port must be from 0 to 65535, got 70000"),
+        ({"shutdown_timeout": None}, TypeError, r"shutdown_timeout must be a number of seconds, got None"),
+        ({"shutdown_timeout": -1}, ValueError, r"shutdown_timeout must be a number of seconds from 0, got -1"),
+        ({"drain_delay": "5"}, TypeError, r"drain_delay must be a number of seconds, got '5'"),
+        ({"cleanup_timeout": "5"}, TypeError, r"cleanup_timeout must be a number of seconds, got '5'"),
     ],
 )
 async def test_arguments_are_checked(arguments, error, message):

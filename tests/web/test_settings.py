@@ -94,11 +94,24 @@ def test_handler_cancellation_is_the_other_name_of_disconnect(options: ServerOpt
         ({"handler_cancellation": True, "disconnect": "finish"}, ValueError, r"means disconnect='cancel'"),
         ({"access_log_class": object}, TypeError, r"access_log_class must be a subclass of AbstractAccessLogger"),
         ({"access_log_class": AccessLogger(logging.getLogger())}, TypeError, r"access_log_class must be a subclass"),
+        ({"access_log": True}, TypeError, r"AppRunner\(\): access_log must be a logging.Logger, got True"),
+        ({"access_log_format": 3}, TypeError, r"access_log_format must be a str, got 3"),
+        ({"logger": None}, TypeError, r"logger must be a logging.Logger, got None"),
     ],
 )
 def test_what_is_wrong_is_named(options: Any, error: type[Exception], message: str):
     with pytest.raises(error, match=message):
         settings_from(options, "AppRunner()")
+
+
+def test_any_logger_will_do():
+    adapter: Any = logging.LoggerAdapter(logging.getLogger("own"), {"name": "x"})
+    assert settings_from({"logger": adapter, "access_log": adapter}, "AppRunner()").logger is adapter
+
+
+def test_false_is_no_access_log_as_in_aiohttp():
+    off: Any = {"access_log": False}
+    assert settings_from(off, "AppRunner()").access_logger is None
 
 
 def test_access_log_can_be_off_or_somebody_elses():

@@ -246,6 +246,8 @@ async def test_starting_and_stopping_out_of_turn(runner: web.AppRunner):
 
 
 async def test_a_site_needs_a_runner_that_is_up():
+    with pytest.raises(TypeError, match=r"a TCPSite needs a runner, as web\.AppRunner\(app\), got <Application"):
+        web.TCPSite(web.Application())  # type: ignore[arg-type]  # is what it tests
     runner = web.AppRunner(web.Application())
     with pytest.raises(RuntimeError, match=r"a TCPSite needs a runner that is set up, got <AppRunner not set up>"):
         web.TCPSite(runner)

@@ -26,6 +26,7 @@ from structweb._server.report import StepRecord
 from structweb._web.background import BackgroundTasks
 from structweb._web.contexts import HeldContext
 from structweb._web.failures import reraise
+from structweb._web.settings import check_seconds
 from structweb._web.signal import settle
 from structweb._web.unwinding import Step, Unwinding, is_cancellation
 
@@ -94,8 +95,7 @@ class Lifespan:
         cleanup_timeout: float = CLEANUP_TIMEOUT,
         on_failure: Callable[[], None] | None = None,
     ) -> None:
-        if not cleanup_timeout >= 0:
-            raise ValueError(f"cleanup_timeout must be a number of seconds from 0, got {cleanup_timeout!r}")
+        check_seconds(cleanup_timeout, "cleanup_timeout", "Lifespan()")
         self.grace = grace
         self.cleanup_timeout = cleanup_timeout
         #: What the clean-up did, step by step, once it is over.

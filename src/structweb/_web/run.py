@@ -63,6 +63,9 @@ async def serve(
     Raises what start-up raised, as it was raised, with nothing left open.
     """
     options = {"keepalive_timeout": KEEPALIVE, **options}
+    paths = _several("path", path, str, os.PathLike)
+    socks = _several("sock", sock, socket.socket)
+    hosts = _tcp_hosts(host, port, elsewhere=path is not None or sock is not None)
     application = await _application(app)
     async with AppRunner(
         application,
@@ -83,14 +86,12 @@ async def serve(
                 reuse_port=reuse_port,
                 proxy_protocol=proxy_protocol,
             )
-            for name in _tcp_hosts(host, port, elsewhere=path is not None or sock is not None)
+            for name in hosts
         ]
-        paths = [] if path is None else [path] if isinstance(path, str | os.PathLike) else path
         sites += [
             UnixSite(runner, one, ssl_context=ssl_context, backlog=backlog, proxy_protocol=proxy_protocol)
             for one in paths
         ]
-        socks = [] if sock is None else [sock] if isinstance(sock, socket.socket) else sock
         sites += [
             SockSite(runner, one, ssl_context=ssl_context, backlog=backlog, proxy_protocol=proxy_protocol)
             for one in socks
@@ -244,7 +245,19 @@ def _tcp_hosts(host: Hosts | None, port: int | None, *, elsewhere: bool) -> Iter
     """Return the hosts to listen on; None in it stands for all interfaces."""
     if host is None:
         return [None] if port is not None or not elsewhere else []
-    return [host] if isinstance(host, str) else host
+    return _several("host", host, str)
+
+
+def _several(name: str, given: object, *kinds: type[Any]) -> list[Any]:  # Any: of one of the kinds
+    """Return the places that were given as one, as several, or as None.  Raises TypeError for what is none."""
+    if given is None:
+        return []
+    places = [given] if isinstance(given, kinds) or not isinstance(given, Iterable) else list(given)
+    for place in places:
+        if not isinstance(place, kinds):
+            named = " or ".join(kind.__name__ for kind in kinds)
+            raise TypeError(f"{name} must be one or several of type {named}, got {given!r}")
+    return places
 
 
 def _debugging(backend: str, backend_options: Mapping[str, object], options: ConnectionOptions) -> bool:

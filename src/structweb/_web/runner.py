@@ -23,7 +23,7 @@ from structweb._web.failures import reraise
 from structweb._web.hints import whose
 from structweb._web.lifespan import CLEANUP_TIMEOUT, Lifespan
 from structweb._web.server import AppServer, Server
-from structweb._web.settings import RunnerOptions, settings_from
+from structweb._web.settings import RunnerOptions, check_seconds, settings_from
 
 if TYPE_CHECKING:
     from structweb._web.sites import BaseSite
@@ -63,9 +63,12 @@ class BaseRunner(ABC):
     def __init__(
         self, *, handle_signals: bool = False, shutdown_timeout: float = 60.0, drain_delay: float = 0.0
     ) -> None:
+        owner = f"{type(self).__name__}()"
+        check_seconds(shutdown_timeout, "shutdown_timeout", owner)
         self.shutdown_timeout = shutdown_timeout
-        if not 0 <= drain_delay < math.inf:
-            raise ValueError(f"drain_delay must be a finite number of seconds from 0, got {drain_delay!r}")
+        check_seconds(drain_delay, "drain_delay", owner)
+        if drain_delay == math.inf:
+            raise ValueError(f"{owner}: drain_delay must be finite, got {drain_delay!r}")
         self.drain_delay = drain_delay
         self._handle_signals = handle_signals
         self._state = State.NEW

@@ -147,10 +147,18 @@ def settings_from(options: ServerOptions, owner: str) -> Settings:
     return Settings(
         connections=config,
         access_logger=_access_logger(options, owner),
-        logger=options.get("logger", logging.getLogger("structweb.server")),
+        logger=_logger(options.get("logger", logging.getLogger("structweb.server")), "logger", owner),
         auto_decompress=bool(options.get("auto_decompress", True)),
         debug=bool(options.get("debug", False)),
     )
+
+
+def check_seconds(value: object, name: str, owner: str) -> None:
+    """Raise TypeError for what is no number, ValueError for one below 0; `owner` took it as its `name`."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{owner}: {name} must be a number of seconds, got {value!r}")
+    if not value >= 0:
+        raise ValueError(f"{owner}: {name} must be a number of seconds from 0, got {value!r}")
 
 
 def _seconds(value: object, name: str, owner: str) -> float | None:
@@ -199,7 +207,16 @@ def _access_logger(options: ServerOptions, owner: str) -> AbstractAccessLogger |
     factory: object = options.get("access_log_class", AccessLogger)
     if not (isinstance(factory, type) and issubclass(factory, AbstractAccessLogger)):
         raise TypeError(f"{owner}: access_log_class must be a subclass of AbstractAccessLogger, got {factory!r}")
-    log = options.get("access_log", logging.getLogger("structweb.access"))
-    if log is None:
+    log: object = options.get("access_log", logging.getLogger("structweb.access"))
+    if log is None or log is False:  # as in aiohttp
         return None
-    return factory(log, options.get("access_log_format", AccessLogger.LOG_FORMAT))
+    form: object = options.get("access_log_format", AccessLogger.LOG_FORMAT)
+    if not isinstance(form, str):
+        raise TypeError(f"{owner}: access_log_format must be a str, got {form!r}")
+    return factory(_logger(log, "access_log", owner), form)
+
+
+def _logger(value: object, name: str, owner: str) -> logging.Logger:
+    if not callable(getattr(value, "info", None)):  # an adapter is as good
+        raise TypeError(f"{owner}: {name} must be a logging.Logger, got {value!r}")
+    return cast("logging.Logger", value)  # or what has its methods

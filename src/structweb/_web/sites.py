@@ -43,6 +43,8 @@ class BaseSite(ABC):
         backlog: int = BACKLOG,
         proxy_protocol: ProxyProtocol = False,
     ) -> None:
+        if not hasattr(runner, "server"):
+            raise TypeError(f"a {type(self).__name__} needs a runner, as web.AppRunner(app), got {runner!r}")
         if runner.server is None:
             raise RuntimeError(f"a {type(self).__name__} needs a runner that is set up, got {runner!r}")
         if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
@@ -131,6 +133,10 @@ class TCPSite(BaseSite):
             backlog=backlog,
             proxy_protocol=proxy_protocol,
         )
+        if port is not None and not isinstance(port, int):
+            raise TypeError(f"port must be an int, got {port!r}")
+        if port is not None and not 0 <= port <= 65535:
+            raise ValueError(f"port must be from 0 to 65535, got {port!r}")
         self._host = host
         self._port = port if port is not None else DEFAULT_PORT if ssl_context is None else DEFAULT_TLS_PORT
         self._reuse_address = reuse_address
