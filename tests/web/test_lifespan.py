@@ -330,6 +330,16 @@ async def test_what_is_no_context_is_named():
     with pytest.raises(TypeError, match=r"async generator function .* got 42 from .*lambda"):
         await app.startup()
 
+    async def context(app: Application) -> AsyncIterator[None]:
+        yield
+
+    app = Application()
+    app.cleanup_ctx.append(context(app))  # type: ignore[arg-type]  # is what it tests
+    with pytest.raises(
+        TypeError, match=r"a function that the application calls, got <async_generator object .*context"
+    ):
+        await app.startup()
+
 
 # -- task groups held open -----------------------------------------------------------------------------------------
 

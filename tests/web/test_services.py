@@ -216,6 +216,8 @@ def test_arguments_are_checked():
         TypeError, match=r"service 'two' must take no more .* got \['app', 'more'\]: use functools.partial"
     ):
         app.service(two)
+    with pytest.raises(TypeError, match=r"backoff must be a web\.Backoff, got 5 \(in service\)"):
+        web.Application().service(anyio.sleep_forever, backoff=5)  # type: ignore[call-overload]  # is what it tests
     with pytest.raises(ValueError, match="restart must be one of 'never', 'on-failure', 'always', got 'sometimes'"):
         app.service(Faulty(), restart="sometimes")
     app.service(Faulty())

@@ -90,6 +90,20 @@ async def test_sending_before_freezing_is_an_error():
         await Signal(None).send()
 
 
+def test_what_cannot_be_called_is_no_receiver():
+    async def start(app: object) -> None:
+        """Never called."""
+
+    signal: Signal[str] = Signal("owner")
+    with pytest.raises(
+        TypeError, match=r"receiver must be a function, got <coroutine .*: do not call .*start, the sig"
+    ):
+        signal.append(start(None))  # type: ignore[arg-type]  # is what it tests
+    with pytest.raises(TypeError, match=r"receiver must be a function, got 5$"):
+        signal.insert(0, 5)  # type: ignore[arg-type]  # as above
+    assert list(signal) == []
+
+
 def test_the_decorator_returns_the_receiver():
     signal: Signal[[]] = Signal(None)
 

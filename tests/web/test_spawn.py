@@ -299,3 +299,38 @@ async def test_a_task_that_ends_the_program_ends_it():
         async with serving(app_of(handler)) as served:
             await served.connect().stream.send(get())
             await anyio.sleep_forever()
+
+
+async def test_what_is_no_function_is_refused_where_it_is_given():
+    """A coroutine is what people bring who know create_task; the application must not end for it."""
+
+    async def work() -> None:
+        """Never runs."""
+
+    said = []
+
+    async def handler(request: web.Request) -> web.Response:
+        for take in (request.spawn, request.app.start_soon):
+            for wrong in (work(), 5):
+                with pytest.raises(TypeError) as caught:
+                    take(wrong)
+                said.append(str(caught.value))
+        return web.Response(text="goes on")
+
+    async with serving(app_of(handler)) as served:
+        assert (await served.ask()).text == "goes on"
+        assert (await served.ask()).text == "goes on"
+    assert said[0].startswith("request.spawn() takes an async function and its arguments, got <coroutine object")
+    assert said[0].endswith("work, name it and put its arguments behind it")
+    assert said[1] == "request.spawn() takes an async function and its arguments, got 5"
+    assert said[2].startswith("app.start_soon() takes an async function and its arguments, got <coroutine object")
+
+
+async def test_a_plain_function_is_named_when_it_was_called(caplog):
+    async def handler(request: web.Request) -> web.Response:
+        request.spawn(print)  # type: ignore[arg-type]  # is what it tests
+        return web.Response()
+
+    reply = await ask(handler)
+    assert reply.status == 500
+    assert "a task must be an async function, got <built-in function print>, which returned None" in caplog.text

@@ -5,12 +5,33 @@ their owner answers for them all the same: before it ends, it ends them, waits f
 """
 
 from collections.abc import Callable, Coroutine
+from inspect import isawaitable, iscoroutine
+from types import CoroutineType
 from typing import Any, TypeVarTuple, Unpack
 
 import anyio
 from anyio.abc import TaskGroup
 
 Ts = TypeVarTuple("Ts")
+
+
+def check_function(func: object, taker: str) -> None:
+    """Raise TypeError unless `func` can be called; a coroutine, which is what most people try, is closed."""
+    if callable(func):
+        return
+    hint = ""
+    if iscoroutine(func):
+        func.close()
+        hint = f": do not call {func.__qualname__}, name it and put its arguments behind it"
+    raise TypeError(f"{taker} takes an async function and its arguments, got {func!r}{hint}")
+
+
+def awaitable_of(func: Callable[[Unpack[Ts]], Any], *args: *Ts) -> Any:  # Any: is checked
+    """Call `func`, and return what it returned; raise TypeError if nobody can await that."""
+    made = func(*args)
+    if type(made) is not CoroutineType and not isawaitable(made):
+        raise TypeError(f"a task must be an async function, got {func!r}, which returned {made!r}")
+    return made
 
 
 class Crew:
@@ -61,7 +82,7 @@ class Crew:
     ) -> None:
         try:
             with scope:
-                await func(*args)
+                await awaitable_of(func, *args)
         except BaseException as exc:  # noqa: BLE001 - raised by `dismiss`, where the connection's firewall is
             # In the outermost frame of a task a cancellation has done its work; a stray one would, on asyncio,
             # cancel all connections of the group.

@@ -13,6 +13,7 @@ from typing import Final, TypeVarTuple
 import anyio
 import anyio.abc
 
+from structweb._server.crew import awaitable_of
 from structweb._server.firewall import is_ending, unwrapped
 from structweb._server.report import StepRecord
 from structweb._server.whereabouts import await_point
@@ -132,7 +133,7 @@ class BackgroundTasks:
     async def _run(self, task: Running, func: Callable[[*Ts], Awaitable[object]], args: tuple[*Ts]) -> None:
         try:
             with task.scope:
-                task.awaited = awaited = func(*args)
+                task.awaited = awaited = awaitable_of(func, *args)
                 await awaited
         except GeneratorExit:  # pragma: no cover - collected unfinished, after its loop has closed
             raise

@@ -80,6 +80,8 @@ class GeneratorContext(AbstractAsyncContextManager[object, None]):
 
 
 def _as_context(factory: CleanupContextFactory, app: "Application") -> AbstractAsyncContextManager[object, bool | None]:
+    if not callable(factory):
+        raise TypeError(f"a cleanup context must be a function that the application calls, got {factory!r}")
     made: object = factory(app)
     if isinstance(made, AbstractAsyncContextManager):
         return made

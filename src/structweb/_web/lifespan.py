@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, Self, TypeVarTuple
 
 import anyio
 
+from structweb._server.crew import check_function
 from structweb._server.firewall import is_ending, unwrapped
 from structweb._server.notice import ShutdownNotice
 from structweb._server.report import StepRecord
@@ -151,6 +152,7 @@ class Lifespan:
 
     def start_soon(self, func: Callable[[*Ts], Awaitable[object]], *args: *Ts, name: object = None) -> None:
         """Run ``func(*args)`` in the background, see `Application.start_soon`."""
+        check_function(func, "app.start_soon()")
         if self._stage is not Stage.RUNNING:
             raise RuntimeError(f"cannot start {func!r}: the lifespan of {self._app!r} is {self._stage.value}")
         self._background.start_soon(func, *args, name=name)

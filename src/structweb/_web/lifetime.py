@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVarTuple
 
 import anyio
 
+from structweb._server.crew import check_function
 from structweb._server.notice import ShutdownNotice
 from structweb._server.reasons import CancelReason
 from structweb._server.shields import DEADLINE, Shield
@@ -67,8 +68,9 @@ class RequestLifetime:
         sent (or a streamed one is finished); a handler that raises or is cancelled has them cancelled.  A task that
         raises cancels the handler and its siblings, and what it raised is answered as if the handler had raised it;
         the connection ends with that.  Work that outlives the response is for `Application.start_soon` and jobs.
-        Raises RuntimeError when the request is over.
+        Raises RuntimeError when the request is over, TypeError for what is no function.
         """
+        check_function(func, "request.spawn()")
         self._exchange.spawn(func, *args, name=name or func)
 
     def atomic(self, deadline: float = DEADLINE) -> Shield:

@@ -294,6 +294,8 @@ class ServiceHost(ABC):
             return lambda func: self.service(func, restart=restart, backoff=backoff, critical=critical, name=name)
         if restart not in RESTARTS:
             raise ValueError(f"restart must be one of {', '.join(map(repr, RESTARTS))}, got {restart!r} (in service)")
+        if not isinstance(backoff, Backoff):
+            raise TypeError(f"backoff must be a web.Backoff, got {backoff!r} (in service)")
         name = name or _name(func)
         if self._services.frozen:
             raise RuntimeError(f"cannot add service {name!r}: {self!r} is frozen")

@@ -1,7 +1,7 @@
 """Signals: lists of callables that are frozen once the application runs, and called in order."""
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableSequence
-from inspect import isawaitable
+from inspect import isawaitable, iscoroutine
 from typing import Generic, ParamSpec, TypeVar, overload
 
 T = TypeVar("T")
@@ -93,6 +93,17 @@ class Signal(FrozenList[Callable[P, Awaitable[object] | None]], Generic[P]):
         """Append `receiver`, and return it."""
         self.append(receiver)  # type: ignore[arg-type]  # what it returns is checked when it does
         return receiver
+
+    def insert(self, index: int, value: Callable[P, Awaitable[object] | None]) -> None:
+        """Put a receiver before the one at `index`.  Raises TypeError for what cannot be called."""
+        given: object = value
+        if not callable(given):
+            called = ""
+            if iscoroutine(given):
+                given.close()
+                called = f": do not call {given.__qualname__}, the signal does"
+            raise TypeError(f"a signal receiver must be a function, got {given!r}{called}")
+        super().insert(index, value)
 
     async def send(self, *args: P.args, **kwargs: P.kwargs) -> None:
         """Call every receiver in order, awaiting each.  The first exception ends the round and comes out.
