@@ -1,11 +1,14 @@
 """The tasks of a request: the response waits for them, and nothing of them is left behind it."""
 
+import logging
 from contextvars import ContextVar
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from structweb import web
+from structweb.testing import memory_pipe
 from tests.web.served import get, serving
 from tests.web.talk import app_of, ask
 
@@ -334,3 +337,112 @@ async def test_a_plain_function_is_named_when_it_was_called(caplog):
     reply = await ask(handler)
     assert reply.status == 500
     assert "a task must be an async function, got <built-in function print>, which returned None" in caplog.text
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["the first", "another one"])
+@pytest.mark.parametrize("error", [ValueError, web.HTTPConflict])
+async def test_what_is_spawned_while_a_failure_is_answered_is_waited_for(before: bool, error: type[Exception], caplog):
+    """By a receiver of on_response_prepare, or by whoever else still holds the request, a job say."""
+    ended: list[str] = []
+
+    async def late() -> None:
+        await anyio.sleep(1)
+        ended.append("late")
+
+    async def handler(request: web.Request) -> web.Response:
+        if before:
+            request.spawn(anyio.lowlevel.checkpoint)
+            await anyio.sleep(1)
+        raise error
+
+    async def receiver(request: web.Request, response: web.StreamResponse) -> None:
+        request.spawn(late)
+
+    app = app_of(handler)
+    app.on_response_prepare.append(receiver)
+    async with serving(app) as served:
+        connection = served.connect()
+        assert (await connection.ask("/", "Connection: close")).status == (500 if error is ValueError else 409)
+        assert await connection.rest() == b""
+        assert ended == ["late"]
+
+
+async def test_a_task_of_an_answered_failure_that_fails_is_logged(caplog):
+    """The answer is on its way: there is no other."""
+
+    async def late() -> None:
+        await anyio.sleep(1)
+        raise OSError("disk full")
+
+    async def handler(request: web.Request) -> web.Response:
+        raise web.HTTPConflict
+
+    async def receiver(request: web.Request, response: web.StreamResponse) -> None:
+        request.spawn(late)
+
+    app = app_of(handler)
+    app.on_response_prepare.append(receiver)
+    async with serving(app) as served:
+        assert (await served.connect().ask()).status == 409
+        await anyio.sleep(2)
+    (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert "failed as well" in record.getMessage()
+    assert isinstance(record.exc_info[1], OSError)
+
+
+async def test_a_client_that_leaves_while_a_failure_is_answered_takes_its_tasks_along():
+    ended: list[str] = []
+
+    async def late() -> None:
+        try:
+            await anyio.sleep(100)
+        finally:
+            ended.append("late")
+
+    async def handler(request: web.Request) -> web.Response:
+        raise web.HTTPConflict
+
+    async def receiver(request: web.Request, response: web.StreamResponse) -> None:
+        request.spawn(late)
+        await anyio.sleep(100)
+
+    app = app_of(handler)
+    app.on_response_prepare.append(receiver)
+    async with serving(app) as served:
+        connection = served.connect()
+        await connection.stream.send(get("/"))
+        await anyio.sleep(1)
+        connection.stream.close()
+        await anyio.sleep(1)
+        assert ended == ["late"]
+
+
+async def test_a_request_that_can_only_be_cut_spawns_nothing():
+    """Its error was answered with an error: nobody would wait for the task."""
+    refused: list[str] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        raise web.HTTPConflict
+
+    async def receiver(request: web.Request, response: web.StreamResponse) -> None:
+        elsewhere.start_soon(job, request)
+        raise OSError("disk full")
+
+    async def job(request: web.Request) -> None:
+        await cut.wait()
+        with pytest.raises(RuntimeError, match="cannot start a task: a request is ending"):
+            request.spawn(anyio.sleep, 100)
+        refused.append("job")
+
+    cut = anyio.Event()
+    app = app_of(handler)
+    app.on_response_prepare.append(receiver)
+    async with anyio.create_task_group() as elsewhere, serving(app) as served:
+        client, server = memory_pipe(10)
+        elsewhere.start_soon(served.engine.serve_stream, server)
+        await client.send(get("/"))
+        await anyio.wait_all_tasks_blocked()  # the last resort is on its way
+        cut.set()
+        await anyio.wait_all_tasks_blocked()
+        assert refused == ["job"]
+        assert b"500 Internal Server Error" in await client.receive_all()

@@ -37,7 +37,7 @@ def awaitable_of(func: Callable[[Unpack[Ts]], Any], *args: *Ts) -> Any:  # Any: 
 class Crew:
     """A task group inside its owner's lifetime, which costs next to nothing until its first task."""
 
-    __slots__ = ("_emptied", "_ended", "_failures", "_group", "_on_failure", "_owner", "_scopes")
+    __slots__ = ("_closed", "_emptied", "_ended", "_failures", "_group", "_on_failure", "_owner", "_scopes")
 
     def __init__(self, group: TaskGroup, on_failure: Callable[[], object], *, owner: str = "a connection") -> None:
         """Make a crew whose tasks run in `group`.  When one fails, `on_failure` is called, to cancel its `owner`."""
@@ -47,7 +47,9 @@ class Crew:
         #: The scopes of the tasks that run; None before the first one.
         self._scopes: set[anyio.CancelScope] | None = None
         self._failures: list[BaseException] = []
-        #: Set when the last task has ended: for `dismiss`, after which none may start, and for `join`.
+        #: Whether no more may start.
+        self._closed = False
+        #: Set when the last task has ended: for `dismiss`, and for `join`.
         self._ended: anyio.Event | None = None
         self._emptied: anyio.Event | None = None
 
@@ -64,8 +66,8 @@ class Crew:
     def start_soon(
         self, func: Callable[[Unpack[Ts]], Coroutine[Any, Any, object]], *args: *Ts, name: object = None
     ) -> None:
-        """Start `func(*args)` as a task.  Raises RuntimeError once the crew is being dismissed."""
-        if self._ended is not None:
+        """Start `func(*args)` as a task.  Raises RuntimeError once the crew was closed or dismissed."""
+        if self._closed:
             raise RuntimeError(f"cannot start a task: {self._owner} is ending")
         if self._scopes is None:
             self._scopes = set()
@@ -96,6 +98,10 @@ class Crew:
                     if waited_for is not None:
                         waited_for.set()
 
+    def close(self) -> None:
+        """Start no more tasks."""
+        self._closed = True
+
     async def join(self) -> None:
         """Wait until all tasks have ended by themselves, and raise what they raised."""
         while self._scopes:
@@ -106,8 +112,9 @@ class Crew:
     async def dismiss(self) -> None:
         """End all tasks, wait for them, and raise what they raised.  Its own cancellation does not shorten the wait.
 
-        As with any task group, a task that ignores its cancellation is waited for.
+        As with any task group, a task that ignores its cancellation is waited for.  None may start from now on.
         """
+        self.close()
         if self._scopes:
             self._ended = anyio.Event()
             for scope in self._scopes:

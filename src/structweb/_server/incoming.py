@@ -99,9 +99,22 @@ class Incoming:
         if connection.exchange is not self or connection.phase in OVER:
             raise RuntimeError(f"cannot spawn {name!r}: {self.head!r} is over")
         if self.crew is None:
-            on_failure = partial(connection.cancel, CancelReason.SIBLING_ERROR, "a task of the request failed")
-            self.crew = Crew(connection.server.tasks, on_failure, owner="a request")
+            self.crew = self._make_crew()
         self.crew.start_soon(func, *args, name=name)
+
+    def begin_tasks_anew(self) -> None:
+        """Forget the tasks that have ended: what is spawned now belongs to the answer to the handler's failure."""
+        self.crew = None
+
+    def spawn_no_more(self) -> None:
+        """Refuse the first task: nobody would wait for it."""
+        self.crew = self._make_crew()
+        self.crew.close()
+
+    def _make_crew(self) -> Crew:
+        connection = self._connection
+        on_failure = partial(connection.cancel, CancelReason.SIBLING_ERROR, "a task of the request failed")
+        return Crew(connection.server.tasks, on_failure, owner="a request")
 
     @property
     def peer_gone(self) -> bool:

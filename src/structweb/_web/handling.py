@@ -149,7 +149,11 @@ class AnsweringHandler(ABC, Generic[R]):
                 self._log(access_logger, request, exchange, response, perf_counter() - began)
 
     async def _failed(self, request: R, exchange: Exchange, exc: Exception) -> StreamResponse | None:
-        """Answer what a handler raised; return the response, or None if none could be sent."""
+        """Answer what a handler raised; return the response, or None if none could be sent.
+
+        Its tasks have ended; who spawns others meanwhile (a receiver of on_response_prepare) has them waited for, too.
+        """
+        exchange.begin_tasks_anew()
         error = unwrapped(exc)
         if not isinstance(error, HTTPException):
             add_hint(error)
@@ -160,12 +164,25 @@ class AnsweringHandler(ABC, Generic[R]):
             return None
         try:
             await response._send(request)
+            if exchange.crew is not None:
+                await exchange.crew.join()
         except Exception as again:  # of the response itself, or of an on_response_prepare receiver
+            await self._end_tasks(exchange)
             if not self._gone_or_cut(exchange, again):
                 self._logger.exception("Error answering a request from %s", request.remote)
                 await self._last_resort(exchange)
             return None
+        except BaseException:
+            await self._end_tasks(exchange)
+            raise
         return response
+
+    async def _end_tasks(self, exchange: Exchange) -> None:
+        """End the tasks of a request that can only be cut now, and refuse others, for which nobody would wait."""
+        if exchange.crew is None:
+            exchange.spawn_no_more()
+        else:
+            await self._dismiss(exchange.crew, exchange)
 
     async def _dismiss(self, crew: Crew, exchange: Exchange) -> None:
         """End the tasks of a request that failed without their doing."""
