@@ -141,8 +141,7 @@ class WebSocketSession(ClosingHandshake):
         finally:
             self.receiving = False
             connection.watching &= not here
-            # Away: whoever received, the handler waits for something else now, perhaps since later than this began.
-            if connection.away or self.state is not _OPEN:
+            if connection.away or self.state is not _OPEN:  # away, perhaps since later than this began
                 self._attendant.rouse()
 
     def _see_to(self, event: Event | More) -> Incoming | None:
