@@ -106,8 +106,8 @@ class Life:
                 await response.prepare(self.request)
             else:
                 await self.response.write(bytes(self.rng.choice((1, 1000, 100_000))))
-        except (ConnectionError, RuntimeError):
-            pass  # the client has left, or another task of this handler reads
+        except (ConnectionError, RuntimeError, web.RequestPayloadError):
+            pass  # the client has left, another task of this handler reads, or nothing has come for a minute
 
 
 class House:

@@ -164,10 +164,28 @@ async def test_tasks_that_fail_while_they_are_cancelled_are_logged(caplog):
         raise web.HTTPConflict(text="taken")
 
     async with serving(app_of(handler)) as served:
-        await served.connect().stream.send(get())
-        await anyio.sleep(2)
+        assert (await served.connect().ask()).status == 409
     assert "Tasks of <Head GET / HTTP/1.1> failed as well" in caplog.text
     assert "ZeroDivisionError: of a task" in caplog.text
+
+
+async def test_a_client_cannot_fill_the_log_by_failing_tasks(caplog):
+    """One whose body does not go on, while the handler has failed of its own, and waits for a task behind a shield."""
+
+    async def read(request: web.Request) -> None:
+        async with request.atomic(deadline=1000):
+            await request.read()
+
+    async def handler(request: web.Request) -> web.Response:
+        request.spawn(read, request)
+        await anyio.sleep(1)
+        raise web.HTTPConflict
+
+    async with serving(app_of(handler)) as served:
+        connection = served.connect()
+        await connection.stream.send(get("/", "Content-Length: 100", method="POST"))
+        assert (await connection.answer()).status == 409
+    assert [record for record in caplog.records if record.levelno > logging.DEBUG] == []
 
 
 async def test_a_client_that_leaves_ends_handler_and_tasks(caplog):

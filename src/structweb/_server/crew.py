@@ -90,7 +90,10 @@ class Crew:
             # cancel all connections of the group.
             if not isinstance(exc, anyio.get_cancelled_exc_class()):
                 self._failures.append(exc)
-                self._on_failure()
+                if (
+                    self._ended is None
+                ):  # else `dismiss` raises it, and its owner may have something to see to before it ends
+                    self._on_failure()
         finally:
             scopes.discard(scope)
             if not scopes:

@@ -82,7 +82,12 @@ def _has_prepare_receivers(app: Application) -> bool:
     return bool(app.on_response_prepare) or any(map(_has_prepare_receivers, app.subapps))
 
 
-async def dismissed(crew: Crew) -> Exception | None:
+def _is_of_client(error: BaseException, exchange: Exchange) -> bool:
+    """Tell whether an error is the client's: it has sent what is no body, or too little of it, or has left."""
+    return isinstance(error, Refusal) or (isinstance(error, ConnectionError) and exchange.peer_gone)
+
+
+async def dismissed(crew: Crew) -> ExceptionGroup[Exception] | None:
     """End the tasks of a request; return what the first of them raised.  KeyboardInterrupt and SystemExit go on."""
     try:
         await crew.dismiss()
@@ -190,8 +195,13 @@ class AnsweringHandler(ABC, Generic[R]):
             why = exchange.cancel_reason or CancelReason.SIBLING_ERROR
             self._logger.debug("Tasks cancelled, %s (%r)", why.value, exchange.head)
         failure = await dismissed(crew)
-        if failure is not None:
-            self._logger.error("Tasks of %r failed as well", exchange.head, exc_info=unwrapped(failure))
+        if failure is None:
+            return
+        of_client, others = failure.split(lambda exc: _is_of_client(exc, exchange))
+        if of_client is not None:
+            self._logger.debug("Tasks of %r were failed by the client", exchange.head, exc_info=unwrapped(of_client))
+        if others is not None:
+            self._logger.error("Tasks of %r failed as well", exchange.head, exc_info=unwrapped(others))
 
     async def _struck(self, request: R, exchange: Exchange, crew: Crew) -> StreamResponse | None:
         """End the tasks of a request that was cancelled; if one of them was why, answer what it raised."""
