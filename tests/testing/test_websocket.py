@@ -258,6 +258,44 @@ async def test_close_wakes_who_receives():
         assert got == [(WSMsgType.CLOSE, 1000, "bye")]
 
 
+@pytest.mark.parametrize("patience", [None, 1])
+async def test_close_goes_on_for_who_receives_no_longer(patience):
+    """A message of before is dropped for that task as well; when it gives up, `close` waits for the frame itself."""
+    got = []
+
+    async def listen(client: ClientWebSocket) -> None:
+        with anyio.move_on_after(patience):
+            got.append(await client.receive())
+        await anyio.sleep(0.1)
+        got.append(await client.receive())
+
+    async def take_time(server: Server) -> None:
+        await anyio.sleep(0.5)
+        await server.says(TextMessage("unheard"))
+        await anyio.sleep(1.5)
+        await answer_close(server)
+
+    async with meeting(close_timeout=3) as (client, server, _), anyio.create_task_group() as group:
+        group.start_soon(listen, client)
+        await anyio.wait_all_tasks_blocked()
+        group.start_soon(take_time, server)
+        begin = anyio.current_time()
+        await client.close()
+        assert (client.close_code, anyio.current_time() - begin) == (1000, 2)
+    closed = (WSMsgType.CLOSED, None, None)
+    assert got == ([(WSMsgType.CLOSE, 1000, "bye"), closed] if patience is None else [closed])
+
+
+async def test_a_close_that_is_given_up_leaves_reading_to_others():
+    async with meeting() as (client, server, _):
+        with anyio.move_on_after(1):
+            await client.close()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(answer_close, server)
+            assert tuple(await client.receive()) == (WSMsgType.CLOSE, 1000, "bye")
+
+
 async def test_a_server_that_does_not_close():
     async with meeting(close_timeout=3) as (client, _, _):
         start = anyio.current_time()

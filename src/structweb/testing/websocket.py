@@ -33,6 +33,8 @@ from structweb._wire.websocket_events import (
 from structweb._wire.websocket_handshake import Accepted
 
 _CLOSED: Final = WSMessage(WSMsgType.CLOSED, None, None)
+#: What is to be told behind our close frame, too.
+_ENDS: Final = (WSMsgType.CLOSE, WSMsgType.ERROR)
 
 
 class ClientWebSocket:
@@ -60,6 +62,9 @@ class ClientWebSocket:
         self._close_timeout = close_timeout
         self._lock = anyio.Lock()
         self._over = anyio.Event()
+        #: Whether `close` reads; and what tells it that another task reads no longer.
+        self._closing = False
+        self._left: anyio.Event | None = None
         self._flowing: anyio.Event | None = None
         self._reading = False
         self._ended = False
@@ -147,22 +152,37 @@ class ClientWebSocket:
     async def receive(self, timeout: float | None = None) -> WSMessage:
         """Return the next message; pings are answered on the way, and pongs dropped, if `autoping` is set.
 
-        A close frame is answered and returned; CLOSED is returned from then on, and when the server goes without one.
+        A close frame is answered and returned; CLOSED is returned from then on, when the server goes without one, and
+        when `close` has read it.
         ERROR is what the server must not send, with the reason in `data`.  Raises TimeoutError after `timeout` seconds,
         RuntimeError when another task is receiving.
         """
+        with anyio.fail_after(timeout):
+            while self._closing and not self.closed:
+                await self._until_left()
+            return await self._receive_alone()
+
+    async def _receive_alone(self) -> WSMessage:
         if self._reading:
             raise RuntimeError("receive() is under way in another task: only one may receive")
         self._reading = True
         try:
-            with anyio.fail_after(timeout):
-                while not self.closed:
-                    message = await self._receive()
-                    if message is not None:
-                        return message
+            while not self.closed:
+                message = await self._receive()
+                if message is not None and (message.type in _ENDS or not self._close_sent):
+                    return message
         finally:
             self._reading = False
+            left, self._left = self._left, None
+            if left is not None:
+                left.set()
         return _CLOSED
+
+    async def _until_left(self) -> None:
+        """Wait until the task that reads does so no longer."""
+        if self._left is None:
+            self._left = anyio.Event()
+        await self._left.wait()
 
     async def _receive(self) -> WSMessage | None:
         try:
@@ -264,10 +284,13 @@ class ClientWebSocket:
             return False
         with anyio.move_on_after(0 if self._torn else self._close_timeout):
             await self._say_close(code, message)
-            if self._reading:
-                await self._over.wait()
-            while not self._over.is_set():
-                await self.receive()
+            while self._reading and not self.closed:
+                await self._until_left()
+            self._closing = True
+            try:
+                await self._receive_alone()
+            finally:
+                self._closing = False
             await self.wait_ended()
         self._end(GONE)
         await anyio.aclose_forcefully(self._stream)
