@@ -79,6 +79,72 @@ def test_free_ports(structweb_unused_port):
     assert 0 < structweb_unused_port() < 65536
 
 
+FAILING = """
+import anyio
+import pytest
+from structweb import web
+
+pytest_plugins = ["structweb.testing.plugin"]
+pytestmark = pytest.mark.anyio
+
+
+async def fail(*_):
+    raise LookupError("on purpose")
+
+
+async def hello(request):
+    return web.Response()
+
+
+def make_app():
+    app = web.Application()
+    app.router.add_get("/", hello)
+    return app
+
+
+async def test_clean_up(structweb_client):
+    app = make_app()
+    app.on_cleanup.append(fail)
+    await structweb_client(app)
+
+
+async def test_while_it_runs(structweb_server):
+    now = anyio.Event()
+
+    async def fail_now():
+        await now.wait()
+        await fail()
+
+    app = make_app()
+    app.service(fail_now)
+    await structweb_server(app)
+    now.set()
+    await anyio.wait_all_tasks_blocked()
+
+
+async def test_start_up(structweb_client):
+    app = make_app()
+    app.on_startup.append(fail)
+    with pytest.raises(LookupError):
+        await structweb_client(app)
+
+
+async def test_the_next_one(structweb_client):
+    assert (await (await structweb_client(make_app())).get("/")).status == 200
+"""
+
+
+def test_an_application_that_fails_is_its_own_tests_error(tmp_path: Path):
+    """Anyio's plugin runs the tests of a module in one task, and that goes on."""
+    (tmp_path / "test_failing.py").write_text(FAILING)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_failing.py"]
+    done = run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
+    assert "8 passed, 4 errors" in done.stdout
+    for test in ("test_clean_up", "test_while_it_runs"):
+        for backend in ("asyncio", "trio"):
+            assert f"ERROR test_failing.py::{test}[{backend}] - LookupError: on purpose" in done.stdout
+
+
 def test_a_suite_of_thirty_tests_runs_on_both_backends():
     command = [
         sys.executable,

@@ -5,6 +5,7 @@ from typing import Any
 
 import anyio
 import pytest
+from anyio.abc import TaskStatus
 
 from structweb._web.app import Application
 from structweb._web.handling import BareRequestHandler
@@ -58,20 +59,46 @@ def no_leaks(request: pytest.FixtureRequest, _process_guard: bool) -> None:
 # -- servers and clients ---------------------------------------------------------------------------------------------
 
 
+class _Begun(TaskStatus[object]):
+    """Hands on that a server runs, and remembers it."""
+
+    def __init__(self, outer: TaskStatus[object]) -> None:
+        self._outer = outer
+        self.told = False
+
+    def started(self, value: object = None) -> None:
+        self.told = True
+        self._outer.started(value)
+
+
 @pytest.fixture
 async def _tended() -> AsyncGenerator[Callable[[BaseTestServer], Awaitable[object]]]:
     """Start servers in tasks of their own, which end with the test: whatever scopes a test opens, it may close them."""
     servers: list[BaseTestServer] = []
+    errors: list[Exception] = []
+
+    async def run(server: BaseTestServer, *, task_status: TaskStatus[object]) -> None:
+        status = _Begun(task_status)
+        try:
+            await server.run(task_status=status)
+        except Exception as exc:
+            if not status.told:
+                raise
+            # In the group, it would cancel the task in which anyio's plugin runs all tests of the module.
+            errors.append(exc)
+
     async with anyio.create_task_group() as group:
 
         async def tend(server: BaseTestServer) -> None:
             if not server.started:
-                await group.start(server.run)
+                await group.start(run, server)
                 servers.append(server)
 
         yield tend
         for server in reversed(servers):
             await server.close()
+    if errors:
+        raise errors[0] if len(errors) == 1 else ExceptionGroup("servers of the test failed", errors)
 
 
 @pytest.fixture
