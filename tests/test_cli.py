@@ -45,6 +45,9 @@ app = web.Application()
 app.router.add_get("/", show_backend)
 number = 5
 
+def alone():
+    return app
+
 async def leave():
     raise web.GracefulExit
 
@@ -258,6 +261,8 @@ def test_a_timeout_of_the_shutdown(folder: Path):
         (["broken:make"], "cannot import broken: No module named 'nothing_of_that_name'"),
         (["mine:nothing"], "module mine has no attribute nothing"),
         (["mine:number"], "mine:number must be a callable that takes a list of arguments, got 5"),
+        (["mine:alone"], "got <function alone at 0x"),
+        (["mine:alone", "x"], "too many positional arguments"),
         (["mine:make_none"], "mine:make_none must return a web.Application or an awaitable of one, got None"),
         (["-P", "http", "mine:make"], "argument -P/--port: expected a port from 0 to 65535, got 'http'"),
         (["-P", "65536", "mine:make"], "argument -P/--port: expected a port from 0 to 65535, got '65536'"),

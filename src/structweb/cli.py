@@ -1,13 +1,13 @@
 """The command line: ``structweb serve module:init_func`` makes an application and runs it."""
 
 import argparse
+import inspect
 import logging
 import math
 import socket
 import sys
 from collections.abc import Awaitable, Sequence
 from importlib import import_module
-from inspect import isawaitable
 from operator import attrgetter
 from pathlib import Path
 from typing import Final
@@ -184,10 +184,16 @@ def _make(
         return make
     if not callable(make):
         parser.error(f"{entry} must be a callable that takes a list of arguments, got {make!r}")
+    try:
+        inspect.signature(make).bind(rest)
+    except TypeError as exc:
+        parser.error(f"{entry} must be a callable that takes a list of arguments, got {make!r}: {exc}")
+    except ValueError:  # some callables made in C do not tell
+        pass
     made = make(rest)
     if isinstance(made, Application):
         return made
-    if not isawaitable(made):
+    if not inspect.isawaitable(made):
         parser.error(f"{entry} must return a web.Application or an awaitable of one, got {made!r}")
     return _awaited(entry, made)
 
