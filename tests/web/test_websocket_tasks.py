@@ -3,8 +3,8 @@
 import anyio
 import pytest
 
-from structweb import web
-from tests.web.frames import CLOSE, CONTINUATION, PING, PONG, TEXT, Peer, frame, meeting, text
+from structweb import ClientConnectionResetError, web
+from tests.web.frames import CLOSE, CONTINUATION, PING, PONG, TEXT, Peer, close, frame, meeting, text
 
 pytestmark = pytest.mark.anyio
 
@@ -73,3 +73,27 @@ async def test_a_task_that_begins_to_receive_while_the_handler_sends():
         await peer.send(text("work"))
         await anyio.wait_all_tasks_blocked()
         await answers(peer, b"?")
+
+
+async def test_a_handler_that_sends_without_end_to_a_peer_that_keeps_up():
+    """It waits for nothing but the turns of others: that has to do for reading."""
+
+    async def handler(request: web.Request) -> web.WebSocketResponse:
+        ws = web.WebSocketResponse()
+        await ws.prepare(request)
+        with pytest.raises(ClientConnectionResetError):
+            while True:
+                await ws.send_str("and so on")
+        return ws
+
+    async with meeting(handler) as peer:
+        for said, answer in (
+            (frame(PING, b"?"), frame(PONG, b"?", mask=None)),
+            (close(), frame(CLOSE, b"\x03\xe8", mask=None)),
+        ):
+            await peer.send(said)
+            for _ in range(100):
+                if answer in await peer.stream.receive():
+                    break
+            else:
+                pytest.fail(f"{said!r} was not answered")

@@ -267,8 +267,12 @@ class WebSocketSession(ClosingHandshake):
         return True
 
     async def _breathe(self) -> None:
-        """Let others have their turn, and look whether the peer is still there: writing does not tell."""
-        await self._give_way()
+        """Let others have their turn, and look whether the peer is still there: writing does not tell.
+
+        Who only sends to a peer that keeps up waits nowhere else: it has to count as away, so that somebody reads.
+        """
+        self._turns = 0
+        await checkpoint()
         if not self._transport.congested and self.state is _OPEN:
             try:
                 await self._transport.drain()
