@@ -194,6 +194,9 @@ def _find(
         found = env.get_template(name)
     except jinja2.TemplateNotFound as exc:
         raise failure(f"Template '{name}' not found") from exc
+    except Exception as exc:  # it cannot be read; of a string, jinja2 says <unknown>
+        _note(exc, name)
+        raise
     return found, merged(context, request, REQUEST_CONTEXT_KEY)
 
 

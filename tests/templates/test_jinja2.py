@@ -182,7 +182,12 @@ async def test_without_setup():
 
 @pytest.mark.parametrize("enable_async", [False, True], ids=["sync", "async"])
 @pytest.mark.parametrize(
-    ("source", "error"), [("{{ 1 / 0 }}", "ZeroDivisionError"), ("{% extends 'none' %}", "TemplateNotFound: none")]
+    ("source", "error"),
+    [
+        ("{{ 1 / 0 }}", "ZeroDivisionError"),
+        ("{% extends 'none' %}", "TemplateNotFound: none"),
+        ("{% if %}", "TemplateSyntaxError: Expected an expression"),
+    ],
 )
 async def test_an_error_of_a_template_names_it(caplog, enable_async, source, error):
     app, _ = application(plain, {"hello": source}, enable_async=enable_async)
