@@ -1,6 +1,7 @@
 """The scheduler of an application: found by handlers, alive as long as they are, waited for at the end."""
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from structweb import web
@@ -389,3 +390,22 @@ async def test_a_closed_job_that_a_handler_waits_for_is_a_500():
 
     async with serving(app_of(handler)) as served:
         assert (await served.ask()).status == 500
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_start_up_may_be_cancelled_at_any_moment(turns: int):
+    """Also in the one between the scheduler's word that it runs and the application's hearing it."""
+    app = web.Application()
+    setup(app)
+    with anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as group:
+
+            async def strike() -> None:
+                for _ in range(turns):
+                    await anyio.lowlevel.checkpoint()
+                scope.cancel()
+
+            group.start_soon(strike)
+            async with web.AppRunner(app):
+                await anyio.sleep_forever()
+    assert scope.cancelled_caught

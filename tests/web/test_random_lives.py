@@ -7,6 +7,7 @@ raises is logged as an error.
 import logging
 from collections import Counter
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from random import Random
 
@@ -42,6 +43,8 @@ class Record:
 class Life:
     """One handler's program, made up as it goes: the seed decides."""
 
+    in_job: ContextVar[bool] = ContextVar("in_job", default=False)
+
     def __init__(self, request: web.Request, seed: int, record: Record) -> None:
         self.request = request
         self.rng = Random(seed)
@@ -65,7 +68,7 @@ class Life:
 
     async def step(self, depth: int, ours: bool) -> None:  # noqa: C901 - one case for each thing that can be done
         """Do one thing."""
-        rng, request = self.rng, self.request
+        rng, request, in_job = self.rng, self.request, self.in_job.get()
         what = rng.choice(
             ("wait", "wait", "wait", "turn", "atomic", "hurry", "shield", "job", "spawn", "body", "raise")
         )
@@ -76,17 +79,17 @@ class Life:
                 await anyio.sleep(rng.choice((0.1, 0.5, 1.0, LONGEST)))
             case "turn":
                 await anyio.lowlevel.checkpoint()
-            case "atomic":
+            case "atomic" if not in_job:  # a job may outlive the server, and with it the shields of its requests
                 async with request.atomic(deadline=1000):
                     await self.block("atomic", depth + 1, ours)
             case "hurry":
                 with anyio.move_on_after(rng.choice((0, 0.3, 1, 3))):
                     await self.block("hurried", depth + 1, ours)
             case "shield":
-                await jobs.shield(request, self.block, "job", depth + 1, False)
+                await jobs.shield(request, self.job, depth + 1)
             case "job":
-                job = await jobs.spawn(request, self.block, "job", depth + 1, False)
-                if rng.random() < 0.5:
+                job = await jobs.spawn(request, self.job, depth + 1)
+                if rng.random() < 0.5 and not in_job:  # else all that may be active could wait for others
                     await job.wait()
             case "spawn":
                 with suppress(RuntimeError):  # the request is ending, or over
@@ -95,6 +98,11 @@ class Life:
                 await self.talk(ours)
             case "raise" if rng.random() < 0.3:
                 raise Boom
+
+    async def job(self, depth: int) -> None:
+        """Run a block as a job."""
+        self.in_job.set(True)
+        await self.block("job", depth, False)
 
     async def talk(self, ours: bool) -> None:
         """Read or write a little."""

@@ -80,6 +80,7 @@ class RequestLifetime:
         told otherwise).  Then it is lifted, and what has come meanwhile cancels the block at its next await; a
         shutdown waits `shield_timeout` seconds at most.  Sweeps come once a second, so a lifting may be late by that.
         Entering raises a cancellation that is there already, and leaving one that came meanwhile: all of the block is
-        run, or nothing.  Raises ValueError unless `deadline` is finite and greater than 0.
+        run, or nothing.  A job that outlives the request is not held by it for longer than the server lives: jobs have
+        `structweb.jobs.shield`.  Raises ValueError unless `deadline` is finite and greater than 0.
         """
         return self._exchange.shield(deadline)

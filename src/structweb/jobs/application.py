@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Final, TypedDict, TypeVar, TypeVarTuple, Unpack, overload
 
 import anyio
-from anyio.abc import TaskGroup, TaskStatus
+from anyio.abc import TaskGroup
 
 from structweb._server.firewall import FATAL
 from structweb._server.report import StepRecord
@@ -69,7 +69,12 @@ class _Embedded(AbstractAsyncContextManager[None, None]):
         self._ended, self._leaving = anyio.Event(), anyio.Event()
         async with AsyncExitStack() as stack:
             self._host = await stack.enter_async_context(anyio.create_task_group())
-            await self._host.start(self._run, name="structweb jobs")
+            # Not by `start`: cancelled in the moment in which the task tells that it runs, that cancels the task, which
+            # its shelter does not let through, and waits for it.
+            stack.callback(self._shelter.cancel, "start-up was cancelled")
+            begun = anyio.Event()
+            self._host.start_soon(self._run, begun, name="structweb jobs")
+            await begun.wait()
             stack.pop_all()
         self._app[AIOJOBS_SCHEDULER] = self._scheduler
 
@@ -86,11 +91,11 @@ class _Embedded(AbstractAsyncContextManager[None, None]):
         if self._fatal is not None:
             reraise(self._fatal)
 
-    async def _run(self, *, task_status: TaskStatus[None]) -> None:
+    async def _run(self, begun: anyio.Event) -> None:
         try:
             with self._shelter:
                 async with self._scheduler:
-                    task_status.started()
+                    begun.set()
                     await self._leaving.wait()
         except FATAL as exc:
             # Let through, it would stop asyncio's loop under the feet of everything else.
