@@ -1,10 +1,13 @@
 """TestClient and TestServer: aiohttp's calls, on a port and in memory."""
 
+import gc
 import io
 import ssl
+from collections.abc import AsyncIterator
 from http.cookiejar import CookieJar
 
 import anyio
+import anyio.lowlevel
 import httpx
 import pytest
 import trustme
@@ -583,3 +586,27 @@ async def test_errors_come_out_as_they_are(memory: bool) -> None:
         async with TestClient(TestServer(app, memory=memory)):
             scope.cancel()
             await anyio.sleep_forever()
+
+
+@pytest.mark.parametrize("data", [None, b"x" * 100_000, "pieces"])
+@pytest.mark.parametrize("turns", range(0, 40, 2))
+async def test_a_request_may_be_cancelled_at_any_moment(data: bytes | str | None, turns: int):
+    """Nothing is left of it: trio would warn of a generator that is."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(10):
+            yield b"x" * 10_000
+
+    async with TestClient(TestServer(make_app(), memory=True)) as client, anyio.create_task_group() as group:
+        scope = anyio.CancelScope()
+
+        async def strike() -> None:
+            for _ in range(turns):
+                await anyio.lowlevel.checkpoint()
+            scope.cancel()
+
+        group.start_soon(strike)
+        with scope:
+            await (await client.post("/echo", data=pieces() if data == "pieces" else data)).read()
+        gc.collect()
+        assert (await client.get("/echo")).status == 200

@@ -180,6 +180,7 @@ class BaseRunner(ABC):
             await sentries.start(open_signals, self._end_gracefully, self._end_at_once)
         stack.enter_context(self._shelter)
         await stack.enter_async_context(self._lifespan())
+        await anyio.lowlevel.checkpoint_if_cancelled()  # tasks of the application may have been struck already
         self._shelter.shield = True
         stack.callback(setattr, self._shelter, "shield", False)  # a lifespan has a shield and a limit of its own
         server = self._make_server()

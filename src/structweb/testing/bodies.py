@@ -2,7 +2,8 @@
 
 import json as json_module
 import zlib
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 from multidict import CIMultiDict
@@ -47,3 +48,16 @@ async def request_body(
 async def pieces_of(body: bytes) -> AsyncIterator[bytes]:
     """Yield a body as one piece: httpx sends what it cannot measure in chunks."""
     yield body
+
+
+@asynccontextmanager
+async def ended(pieces: object) -> AsyncIterator[None]:
+    """End an async generator behind the block, if that is what `pieces` is.
+
+    Whoever is cancelled while it sends leaves it suspended, of which trio warns when it is collected.
+    """
+    try:
+        yield
+    finally:
+        if isinstance(pieces, AsyncGenerator):
+            await pieces.aclose()

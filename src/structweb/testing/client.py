@@ -11,7 +11,7 @@ from yarl import URL
 
 from structweb._web.app import Application
 from structweb.testing.answer import ClientResponse
-from structweb.testing.bodies import pieces_of, request_body
+from structweb.testing.bodies import ended, pieces_of, request_body
 from structweb.testing.cookies import cookie_field, in_utf8, quoted
 from structweb.testing.server import BaseTestServer
 from structweb.testing.websocket import ClientWebSocket
@@ -216,7 +216,7 @@ class TestClient:
         fields = CIMultiDict(headers or ())
         if expect100:
             fields["Expect"] = "100-continue"
-        body = await request_body(data, json, fields, compress=compress)
+        body = pieces = await request_body(data, json, fields, compress=compress)
         extensions: dict[str, object] = {}
         if expect100 and body is not None:
             from structweb.testing.wires import EXPECTING, ExpectingBody
@@ -225,7 +225,7 @@ class TestClient:
                 fields["Content-Length"] = str(len(body))
             body = extensions[EXPECTING] = ExpectingBody(body)
         elif chunked and isinstance(body, bytes):
-            body = pieces_of(body)
+            body = pieces = pieces_of(body)
         session = self._session
         if "Cookie" not in fields and (kept := cookie_field(session, str(url), cookies or {})):
             fields["Cookie"] = kept
@@ -237,8 +237,9 @@ class TestClient:
             extensions=extensions,
         )
         more = {} if auth is None else {"auth": auth}
-        with anyio.fail_after(self._timeout if isinstance(timeout, EllipsisType) else timeout):
-            answered = await session.send(request, stream=True, follow_redirects=allow_redirects, **more)
+        async with ended(pieces):
+            with anyio.fail_after(self._timeout if isinstance(timeout, EllipsisType) else timeout):
+                answered = await session.send(request, stream=True, follow_redirects=allow_redirects, **more)
         response = ClientResponse(answered)
         self._responses.append(response)
         if raise_for_status and not response.ok:

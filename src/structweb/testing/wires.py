@@ -16,6 +16,7 @@ from anyio.abc import ByteStream
 from anyio.streams.tls import TLSStream
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from structweb.testing.bodies import ended
 from structweb.testing.cookies import cookie_field, in_utf8
 from structweb.testing.pipes import ClientEnd, PipeEnd
 from structweb.testing.server import BaseTestServer
@@ -249,13 +250,15 @@ class Transport(httpx.AsyncBaseTransport):
         """Send a request; return its response, whose body is not read yet."""
         url = request.url
         _expecting.set(request.extensions.get(EXPECTING))
-        async with _httpx_errors(request):
+        assert isinstance(request.stream, AsyncIterable)  # noqa: S101 - a client that can be awaited has no others
+        content = aiter(request.stream)
+        async with _httpx_errors(request), ended(content):
             response = await self._pool.handle_async_request(
                 httpcore.Request(
                     method=request.method,
                     url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
                     headers=request.headers.raw,
-                    content=request.stream,
+                    content=content,
                     extensions=request.extensions,
                 )
             )
