@@ -464,3 +464,35 @@ async def test_a_request_that_can_only_be_cut_spawns_nothing():
         await anyio.wait_all_tasks_blocked()
         assert refused == ["job"]
         assert b"500 Internal Server Error" in await client.receive_all()
+
+
+@pytest.mark.parametrize("holds", [2.0, 1000.0])
+@pytest.mark.parametrize("attempt", range(5))  # on trio, which of two tasks runs first is up to a coin
+async def test_a_shutdown_waits_for_a_shield_that_goes_up_as_another_one_comes_down(holds: float, attempt: int):
+    """A task that begins in the last moment of a handler's shield is cancelled with the handler, and not before."""
+    steps: list[str] = []
+
+    async def task(request: web.Request) -> None:
+        async with request.atomic(deadline=5000):
+            await anyio.sleep(holds)
+            steps.append("task")
+
+    async def handler(request: web.Request) -> web.Response:
+        async with request.atomic():
+            await anyio.sleep(5)
+            request.spawn(task, request)
+        raise AssertionError("never here")
+
+    async with serving(app_of(handler)) as served:
+        await served.connect().stream.send(get())
+        await anyio.wait_all_tasks_blocked()
+        start = anyio.current_time()
+        report = await served.engine.shutdown(1)
+        took = anyio.current_time() - start
+    if steps:
+        assert took == pytest.approx(5 + holds, abs=0.2)
+        assert report.lifted == ()
+    else:  # it was lifted, or the task was cancelled before it began
+        assert took <= 1 + 10 + 0.3  # what shields have at a shutdown
+        assert len(report.lifted) == (took > 6)
+    assert (len(report.cancelled), report.abandoned) == (1, ())

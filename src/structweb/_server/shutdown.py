@@ -138,10 +138,14 @@ class Guests:
         """Let shields hold until their deadlines, or until `limit`; then lift them.  Nobody else is waited for."""
         shields = self._shields
         while shields:
-            self.abort(spare=shields.owners())
-            await shields.changed_within(min(shields.next_expiry(), limit) - anyio.current_time())
-            now = anyio.current_time()
-            shields.sweep(now)
-            if now >= limit:
-                shields.lift("the shutdown cannot wait any longer")
-        await self.gone_within(CANCEL_GRACE)
+            while shields:
+                self.abort(spare=shields.owners())
+                await shields.changed_within(min(shields.next_expiry(), limit) - anyio.current_time())
+                now = anyio.current_time()
+                shields.sweep(now)
+                if now >= limit:
+                    shields.lift("the shutdown cannot wait any longer")
+            # One that comes down gives others the time to go up: tasks of the request that are cancelled only now.
+            await self.gone_within(CANCEL_GRACE)
+            if not self.live or now >= limit:
+                return
