@@ -55,7 +55,7 @@ class WebSocketSession(ClosingHandshake):
     `receive` is for one task at a time; everything else may be called from any task.
     """
 
-    __slots__ = ("_heart", "_turns")
+    __slots__ = ("_heart", "_lately", "_turns")
 
     # What the closing half declares, once more for type checkers that look at who assigns it.
     reader: Reader
@@ -72,6 +72,8 @@ class WebSocketSession(ClosingHandshake):
     ) -> None:
         super().__init__(connection, exchange, wire, settings)
         self._turns = 0
+        #: Whether `receive` was called since `send` let others have their turn.
+        self._lately = False
         self._heart: Heart | None = None
         connection.websocket = self
         connection.watching = False
@@ -98,7 +100,7 @@ class WebSocketSession(ClosingHandshake):
             raise RuntimeError("Concurrent call to receive() is not allowed")
         connection = self.connection
         here = not connection.away  # else it is a task of the handler that receives
-        self.receiving = self.receives = True
+        self.receiving = self.receives = self._lately = True
         self._turns += 1
         inbox, wire, transport = self.inbox, self.wire, self._transport
         try:
@@ -271,8 +273,12 @@ class WebSocketSession(ClosingHandshake):
 
         Who only sends to a peer that keeps up waits nowhere else: it has to count as away, so that somebody reads.
         """
-        self._turns = 0
-        await checkpoint()
+        if self._lately:
+            self._lately = False
+            await self._give_way()
+        else:
+            self._turns = 0
+            await checkpoint()
         if not self._transport.congested and self.state is _OPEN:
             try:
                 await self._transport.drain()
