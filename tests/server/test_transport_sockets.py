@@ -13,6 +13,7 @@ from structweb._wire.limits import Limits, Timeouts
 from tests.server.links import (
     CONFIG,
     KINDS,
+    Link,
     SocketPeer,
     open_link,
     server_context,
@@ -155,3 +156,32 @@ async def test_a_big_budget_is_handed_out_in_bounded_pieces(tmp_path: Path) -> N
             sizes.append(len(data))
         assert sum(sizes) == 600_000
         assert max(sizes) <= 262144
+
+
+async def test_an_interrupt_in_the_moment_of_a_piece_of_a_record_is_not_lost(tmp_path: Path) -> None:
+    """The reader is awake then, finds no plain text, and must not wait again."""
+    begun = b"\x17\x03\x03\x00\x20" + bytes(15)  # it never becomes a record
+    here, there = socket.socketpair()
+    with here, there:
+        there.setblocking(False)
+        async with open_link("tls", tmp_path) as link:
+
+            async def interrupt() -> None:
+                await anyio.wait_readable(there)
+                there.recv(1)
+                link.transport.interrupt()
+
+            for at in range(len(begun)):
+                async with anyio.create_task_group() as group:
+                    group.start_soon(interrupt)
+                    with anyio.fail_after(5), pytest.raises(InterruptedError):
+                        group.start_soon(_send_both, link, begun[at : at + 1], here)
+                        await link.transport.receive()
+
+
+async def _send_both(link: Link, data: bytes, sock: socket.socket) -> None:
+    """Let two sockets become readable in the same turn of the loop."""
+    await turns(2)
+    assert isinstance(link.peer, SocketPeer)
+    link.peer.raw.sock.send(data)
+    sock.send(b"!")

@@ -64,6 +64,7 @@ class TrioTransport(PullTransport):
                 wanted = self._appetite if self._reader is _RECEIVER else READ_SIZE
                 data = sock.recv(wanted)
             except BlockingIOError:
+                self._heed_interrupt()
                 continue  # readiness was a false alarm
             except ConnectionError:
                 raise
@@ -94,6 +95,11 @@ class TrioTransport(PullTransport):
         if len(data) < self._appetite:
             self._helpings = 0  # there is no more, or it is the end: waiting tells which
         return data or None
+
+    def _heed_interrupt(self) -> None:
+        """Look, before waiting once more, for an interrupt that came when the task was awake: nothing else tells."""
+        if self._interrupted and self._reader is _RECEIVER and self._inbound is _OPEN:
+            raise InterruptedError("receive() was interrupted")
 
     def _interrupt_pull(self) -> None:
         trio.lowlevel.notify_closing(self._sock)  # the one way to wake who waits for a socket; it may be read again
@@ -283,6 +289,7 @@ class TrioTlsTransport(TrioTransport):
                     super().write(reply)
             if plain:
                 return plain
+            self._heed_interrupt()
         return b""
 
     def write(self, data: bytes) -> None:
