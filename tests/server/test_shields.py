@@ -207,8 +207,8 @@ async def test_what_a_block_raises_comes_out():
         assert not len(site.engine.shields)
 
 
-@pytest.mark.parametrize("seconds", [0, -1, math.inf, math.nan])
-async def test_a_deadline_is_finite(seconds: float):
+@pytest.mark.parametrize("seconds", [0, -1, math.inf, math.nan, None, "5"])
+async def test_a_deadline_is_finite(seconds):
     async def handler(exchange: Exchange) -> None:
         with pytest.raises(ValueError, match=r"finite number of seconds greater than 0, got "):
             exchange.shield(seconds)

@@ -426,3 +426,26 @@ def test_what_makes_no_sense_is_refused_at_once(options, error):
 def test_an_application_refuses_it_too(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         web.Application(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"client_max_size": "1M"}, TypeError, "client_max_size must be a number, 0 or None for no limit, got '1M'"),
+        ({"client_max_fields": -1}, ValueError, "client_max_fields must not be negative"),
+        ({"handler_timeout": "5"}, ValueError, "handler_timeout must be more than 0 seconds, .* got '5'"),
+        ({"deadline_header": 5}, ValueError, "deadline_header must be the name of a header, got 5"),
+    ],
+)
+def test_limits_are_checked(options, error, message):
+    with pytest.raises(error, match=message):
+        web.Application(**options)
+
+
+async def test_a_middleware_that_is_none_ends_the_start():
+    """Not the first request."""
+    app = web.Application()
+    below = web.Application(middlewares=[5])  # type: ignore[list-item]  # is what it tests
+    app.add_subapp("/sub", below)
+    with pytest.raises(TypeError, match="a middleware must be a function of request and handler, got 5"):
+        await app.startup()

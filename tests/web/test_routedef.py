@@ -2,6 +2,7 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
+from structweb import web
 from structweb._web.dispatcher import UrlDispatcher
 from structweb._web.routedef import (
     AbstractRouteDef,
@@ -136,3 +137,14 @@ def test_definitions_of_ones_own_are_registered():
 def test_unknown_options_are_refused():
     with pytest.raises(TypeError, match="unknown"):
         UrlDispatcher().add_routes([post("/path", handler, unknown=1)])
+
+
+@pytest.mark.parametrize("wrong", [print, [print], web.get("/", print), [web.get("/", print), 5]])
+def test_what_is_no_route_is_named(wrong):
+    with pytest.raises(TypeError, match=r"add_routes\(\) takes a RouteTableDef, or a list as .*, got"):
+        web.Application().add_routes(wrong)
+
+
+def test_routes_may_come_from_a_generator():
+    app = web.Application()
+    assert len(app.add_routes(web.post(path, print) for path in ("/a", "/b"))) == 2

@@ -83,7 +83,8 @@ class Shield:
     expires: float
 
     def __init__(self, registry: Shields, connection: "Connection", seconds: float) -> None:
-        if not 0 < seconds < math.inf:
+        given: object = seconds
+        if not isinstance(given, int | float) or not 0 < given < math.inf:
             raise ValueError(f"the deadline of a shield is a finite number of seconds greater than 0, got {seconds!r}")
         self._registry = registry
         self._connection = connection

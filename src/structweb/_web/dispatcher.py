@@ -278,8 +278,11 @@ class UrlDispatcher(AbstractRouter, Mapping[str, AbstractResource]):
         return resource
 
     def add_routes(self, routes: "Iterable[AbstractRouteDef]") -> list[AbstractRoute]:
-        """Register route definitions, from a list or a table, and return the routes they made."""
-        return [route for definition in routes for route in definition.register(self)]
+        """Register route definitions, from a list or a table, and return the routes they made.
+
+        Raises TypeError for what is none.
+        """
+        return [route for definition in _definitions(routes) for route in definition.register(self)]
 
     # --------------------------------------------------------------------------------------------------------------
 
@@ -304,3 +307,14 @@ class UrlDispatcher(AbstractRouter, Mapping[str, AbstractResource]):
         index = self._index = ResourceIndex(self._indexed)
         self._fixed = index.fixed
         return index
+
+
+def _definitions(given: object) -> "list[AbstractRouteDef]":
+    wrong = given
+    if isinstance(given, Iterable):
+        listed = list(given)
+        strange = [one for one in listed if not hasattr(one, "register")]
+        if not strange:
+            return listed
+        wrong = strange[0]
+    raise TypeError(f"add_routes() takes a RouteTableDef, or a list as [web.get('/', handler)], got {wrong!r}")

@@ -27,6 +27,7 @@ from structweb._server.report import StepRecord
 from structweb._web.background import BackgroundTasks
 from structweb._web.contexts import HeldContext
 from structweb._web.failures import reraise
+from structweb._web.policy import checked_middlewares
 from structweb._web.settings import check_seconds
 from structweb._web.signal import settle
 from structweb._web.unwinding import Step, Unwinding, is_cancellation
@@ -121,6 +122,8 @@ class Lifespan:
         try:
             await self._join(self._app)
             self._app.pre_freeze()
+            for app in self._joined:
+                checked_middlewares(app.middlewares)
             for service in self._app.services:
                 service.reset()
                 self._background.start_soon(service.run, name=f"service {service.name}", service=True)

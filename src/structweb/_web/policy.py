@@ -66,13 +66,21 @@ class Policy:
         if self.disconnect not in (None, "cancel", "finish"):
             raise ValueError(f"disconnect must be 'cancel', 'finish' or None, got {self.disconnect!r}")
         for name, limit in (("client_max_size", self.client_max_size), ("client_max_fields", self.client_max_fields)):
-            if limit is not INHERITED and limit is not None and limit < 0:
+            if limit is INHERITED or limit is None:
+                continue
+            if not isinstance(limit, int | float):
+                raise TypeError(f"{name} must be a number, 0 or None for no limit, got {limit!r}")
+            if limit < 0:
                 raise ValueError(f"{name} must not be negative (0 is no limit), got {limit!r}")
-        timeout = self.handler_timeout
-        if timeout is not INHERITED and timeout is not None and not timeout > 0:
+        timeout: object = self.handler_timeout
+        if timeout is not INHERITED and timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
             raise ValueError(f"handler_timeout must be more than 0 seconds, or None for no limit, got {timeout!r}")
-        header = self.deadline_header
-        if header is not INHERITED and header is not None and not _TOKEN.fullmatch(header):
+        header: object = self.deadline_header
+        if (
+            header is not INHERITED
+            and header is not None
+            and not (isinstance(header, str) and _TOKEN.fullmatch(header))
+        ):
             raise ValueError(f"deadline_header must be the name of a header, got {header!r}")
 
 
@@ -125,11 +133,11 @@ def bounds_of(policies: Iterable[Policy]) -> Bounds:
 
 
 def checked_middlewares(middlewares: "Sequence[Middleware]") -> "tuple[Middleware, ...]":
-    """Return the middlewares of a route; TypeError for what is none."""
+    """Return the middlewares of a route or an application; TypeError for what is none."""
     # No iterator: GET comes with HEAD, and the second of the two routes would be left without a guard.
     if not isinstance(middlewares, Sequence):
         raise TypeError(f"middlewares must be a list of middlewares, got {middlewares!r}")
     for around in middlewares:
         if not callable(around):
-            raise TypeError(f"a middleware must be callable, got {around!r}")
+            raise TypeError(f"a middleware must be a function of request and handler, got {around!r}")
     return tuple(middlewares)
