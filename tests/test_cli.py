@@ -185,7 +185,7 @@ def test_without_uvloop_to_ask_for_it_is_a_usage_error(
     with pytest.raises(SystemExit) as ended:
         cli.main(["serve", "--uvloop", "mine:make"])
     assert ended.value.code == 2
-    assert capsys.readouterr().err.endswith("error: --uvloop needs uvloop: install structweb[uvloop]\n")
+    assert capsys.readouterr().err.endswith("error: --uvloop needs uvloop: pip install 'structweb[uvloop]'\n")
 
 
 def test_a_path_alone_means_no_tcp(folder: Path):

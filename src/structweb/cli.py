@@ -121,7 +121,7 @@ def _serve(parser: argparse.ArgumentParser, options: argparse.Namespace, rest: l
         try:
             import_module("uvloop")
         except ImportError:
-            parser.error("--uvloop needs uvloop: install structweb[uvloop]")
+            parser.error("--uvloop needs uvloop: pip install 'structweb[uvloop]'")
     if options.path is not None and not hasattr(socket, "AF_UNIX"):
         parser.error("-U needs Unix sockets, which this platform does not have")
     make = _load(parser, options.entry)

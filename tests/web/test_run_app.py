@@ -523,3 +523,15 @@ def test_hostile_clients_cannot_hold_a_shutdown(backend):
 
     # Includes the end of the interpreter; the server's own part is measured in test_runner.
     best_of(attempt, 0.2 + 0.3 + AT_ONCE)
+
+
+@pytest.mark.parametrize("name", ["curio", None])
+def test_a_backend_that_there_is_none(name):
+    with pytest.raises(LookupError, match=f"backend must be 'asyncio' or 'trio', got {name!r}"):
+        web.run_app(web.Application(), backend=name)
+
+
+def test_uvloop_that_is_not_installed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+    with pytest.raises(ImportError, match=r"use_uvloop needs uvloop: pip install 'structweb\[uvloop\]'"):
+        web.run_app(web.Application(), backend_options={"use_uvloop": True})

@@ -9,6 +9,7 @@ import ssl
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
+from importlib import import_module
 from typing import Any, Final, Literal, Unpack
 
 import anyio
@@ -147,6 +148,7 @@ def run_app(
         if loop is not None:
             raise TypeError(f"run_app() takes no loop: it starts its own on backend='asyncio' or 'trio', got {loop!r}")
         check_names(options, "run_app()")
+        _check_backend(backend, backend_options or {})
         if _debugging(backend, backend_options or {}, options):
             options["debug"] = True
             _show(access_log)
@@ -258,6 +260,16 @@ def _several(name: str, given: object, *kinds: type[Any]) -> list[Any]:  # Any: 
             named = " or ".join(kind.__name__ for kind in kinds)
             raise TypeError(f"{name} must be one or several of type {named}, got {given!r}")
     return places
+
+
+def _check_backend(backend: object, backend_options: Mapping[str, object]) -> None:
+    if backend not in ("asyncio", "trio"):
+        raise LookupError(f"backend must be 'asyncio' or 'trio', got {backend!r}")
+    if backend == "asyncio" and backend_options.get("use_uvloop"):
+        try:
+            import_module("uvloop")
+        except ImportError as exc:
+            raise ImportError("use_uvloop needs uvloop: pip install 'structweb[uvloop]'") from exc
 
 
 def _debugging(backend: str, backend_options: Mapping[str, object], options: ConnectionOptions) -> bool:
