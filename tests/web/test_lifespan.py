@@ -639,6 +639,25 @@ async def test_what_stops_the_program_stops_the_application(kind, caplog):
     assert "after another error" in caplog.text
 
 
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+async def test_what_stops_the_program_hides_no_error_of_the_body(kind, caplog):
+    """On_shutdown runs in the body of a runner's lifespan."""
+    app = Application()
+
+    async def leave() -> None:
+        raise kind
+
+    with pytest.raises(kind):
+        async with Lifespan(app):
+            app.start_soon(leave)
+            try:
+                await anyio.sleep_forever()
+            finally:
+                raise OSError("shutting down")
+    (record,) = caplog.records
+    assert isinstance(record.exc_info[1], OSError)
+
+
 async def test_what_stops_the_program_ends_the_start():
     app = Application()
 

@@ -150,6 +150,8 @@ class Lifespan:
         else:
             unwinding.raise_errors()
         if interrupt is not None and interrupt is not exc:
+            if exc is not None and not is_cancellation(exc):
+                logger.error("An error while %r ended the application", interrupt, exc_info=exc)
             reraise(interrupt)
         return exc is not None and interrupt is None and is_cancellation(exc)
 
