@@ -168,6 +168,25 @@ async def test_a_handler_behind_a_shield_for_ever(house):
     assert record.waits_at == line(atomic, 2)
 
 
+async def test_a_task_of_a_handler_that_has_returned(house):
+    """The handler waits inside of structweb then: it is the task that does not end."""
+
+    async def mail() -> None:
+        await anyio.sleep_forever()
+
+    async def handler(request: web.Request) -> web.Response:
+        request.spawn(mail)
+        return web.Response()
+
+    house.app.router.add_get("/", handler)
+    await house.open()
+    await house.connect(get("/"))
+    report = await house.close()
+    assert TIMEOUT <= house.took <= TIMEOUT + LEEWAY
+    (record,) = report.cancelled
+    assert record.waits_at == line(mail, 1)
+
+
 @pytest.mark.parametrize("way", ["spawn", "shield"])
 async def test_a_job_that_goes_on_until_its_shield_is_lifted(house, way):
     async def handler(request: web.Request) -> web.Response:

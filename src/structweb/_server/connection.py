@@ -382,7 +382,7 @@ class Connection:
             request="" if exchange is None else f"{exchange.head.method} {exchange.head.target}",
             route="" if exchange is None or exchange.route is None else str(exchange.route),
             seconds=0.0 if exchange is None or exchange is not self.dated else now - self.since,
-            waits_at=await_point(self.handling) or "",
+            waits_at=(exchange and exchange.crew and exchange.crew.place()) or await_point(self.handling) or "",
             reason=self.reason,
         )
 

@@ -12,6 +12,8 @@ from typing import Any, TypeVarTuple, Unpack
 import anyio
 from anyio.abc import TaskGroup
 
+from structweb._server.whereabouts import await_point
+
 Ts = TypeVarTuple("Ts")
 
 
@@ -44,8 +46,8 @@ class Crew:
         self._group = group
         self._on_failure = on_failure
         self._owner = owner
-        #: The scopes of the tasks that run; None before the first one.
-        self._scopes: set[anyio.CancelScope] | None = None
+        #: The tasks that run: their scopes, and what they await.  None before the first one.
+        self._scopes: dict[anyio.CancelScope, object] | None = None
         self._failures: list[BaseException] = []
         #: Whether no more may start.
         self._closed = False
@@ -70,21 +72,22 @@ class Crew:
         if self._closed:
             raise RuntimeError(f"cannot start a task: {self._owner} is ending")
         if self._scopes is None:
-            self._scopes = set()
+            self._scopes = {}
         scope = anyio.CancelScope()
-        self._scopes.add(scope)
+        self._scopes[scope] = None
         self._group.start_soon(self._run, scope, self._scopes, func, args, name=name)
 
     async def _run(
         self,
         scope: anyio.CancelScope,
-        scopes: set[anyio.CancelScope],
+        scopes: dict[anyio.CancelScope, object],
         func: Callable[[Unpack[Ts]], Coroutine[Any, Any, object]],
         args: tuple[*Ts],
     ) -> None:
         try:
             with scope:
-                await awaitable_of(func, *args)
+                scopes[scope] = awaitable = awaitable_of(func, *args)
+                await awaitable
         except BaseException as exc:  # noqa: BLE001 - raised by `dismiss`, where the connection's firewall is
             # In the outermost frame of a task a cancellation has done its work; a stray one would, on asyncio,
             # cancel all connections of the group.
@@ -95,7 +98,7 @@ class Crew:
                 ):  # else `dismiss` raises it, and its owner may have something to see to before it ends
                     self._on_failure()
         finally:
-            scopes.discard(scope)
+            del scopes[scope]
             if not scopes:
                 for waited_for in (self._ended, self._emptied):
                     if waited_for is not None:
@@ -104,6 +107,12 @@ class Crew:
     def close(self) -> None:
         """Start no more tasks."""
         self._closed = True
+
+    def place(self) -> str | None:
+        """Return where the oldest task waits that its owner waits for, for reports; None if it waits for none."""
+        if self._emptied is None or not self._scopes:
+            return None
+        return await_point(next(iter(self._scopes.values())))
 
     async def join(self) -> None:
         """Wait until all tasks have ended by themselves, and raise what they raised."""
