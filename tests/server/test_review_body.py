@@ -16,6 +16,7 @@ from tests.server.peers import FIELDS, GET, answering, read_answer, serving, sta
 pytestmark = pytest.mark.anyio
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n"
+CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 @pytest.fixture
@@ -143,3 +144,39 @@ async def test_many_small_chunks_leave_others_their_turn(config: ServerConfig, r
         await read_answer(greedy)
         await read_answer(greedy)
     assert order[0] == "/modest"
+
+
+@pytest.mark.parametrize("count", [1, 63, 64, 65])
+async def test_a_reader_that_is_left_behind_gets_nothing_of_the_next_body(config: ServerConfig, count: int) -> None:
+    """Wherever it stands when its handler ends, also where it only gives way to others."""
+    seen: list[bytes] = []
+    bodies: list[bytes] = []
+
+    async def read_on(exchange: Exchange, over: anyio.Event) -> None:
+        try:
+            while data := await exchange.body.receive():
+                seen.append(data)
+                if len(seen) == count:
+                    over.set()
+        except (RuntimeError, ConnectionError):
+            pass
+
+    async def handler(exchange: Exchange) -> None:
+        if exchange.head.target == "/second":
+            while data := await exchange.body.receive():
+                bodies.append(data)
+            await exchange.respond(200, "OK", FIELDS, b"ok")
+        else:
+            await exchange.respond(200, "OK", FIELDS, b"ok")
+            over = anyio.Event()
+            site.group.start_soon(read_on, exchange, over)
+            await over.wait()
+
+    async with serving(handler, config) as site:
+        client = site.connect()
+        second = CHUNKED.replace(b"/ ", b"/second ", 1) + b"1\r\ny\r\n" * 100 + b"0\r\n\r\n"
+        with fail_after(10):
+            await client.send(CHUNKED + b"1\r\nx\r\n" * 70 + b"0\r\n\r\n" + second)
+            await anyio.sleep(1)
+    assert b"y" not in seen
+    assert b"".join(bodies) == b"y" * 100

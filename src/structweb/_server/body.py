@@ -58,6 +58,7 @@ class Body:
         try:
             if connection.pieces >= PIECES_IN_A_ROW:
                 await connection.give_way()  # with nothing in hand that a cancellation could lose
+                self._check()  # what waits now may be the next request's
             connection.pieces += 1
             while (data := wire.next_data()) is None:
                 # Waiting costs more than reading, if there is something to read.
