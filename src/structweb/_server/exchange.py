@@ -238,7 +238,10 @@ class Exchange(BodyWriter):
         if self.stage is not _STARTED:
             raise RuntimeError("cannot finish: the response was not started")
         if self._framing is Framing.CHUNKED:
-            await self._send(LAST_CHUNK)
+            waits = self._put(LAST_CHUNK)
+            self.stage = _FINISHED  # before the wait: what another task writes meanwhile must not follow
+            if waits:
+                await self.settle()
         elif self._framing is Framing.LENGTH and self._unwritten:
             self.keep_alive = False
             logger.error("Response to %r ended %d bytes before its Content-Length", self.head, self._unwritten)
