@@ -179,6 +179,14 @@ async def test_fields_of_a_form_are_counted_as_they_arrive():
 
 # -- turns ---------------------------------------------------------------------------------------------------------
 
+EMPTY_MEMBERS = part(gzip.compress(b"", mtime=0) * 50_000, "Content-Encoding: gzip") + b"--B--"
+
+
+async def streamed_parts_at_once(request: web.Request) -> None:
+    async for item in await request.multipart():
+        async for piece in item.decode_iter(await item.read()):
+            raise AssertionError(piece)
+
 
 @pytest.mark.parametrize(
     ("read", "body", "fields"),
@@ -187,8 +195,11 @@ async def test_fields_of_a_form_are_counted_as_they_arrive():
         (streamed_parts, b"--B\r\n\r\n\r\n" * 20_000 + b"--B--", [f"Content-Type: {MIXED}"]),
         (lambda request: request.read(), gzip.compress(b"x", mtime=0) * 20_000, ["Content-Encoding: gzip"]),
         (lambda request: request.read(), gzip.compress(bytes(16 * MEGABYTE), mtime=0), ["Content-Encoding: gzip"]),
+        (lambda request: request.read(), gzip.compress(b"", mtime=0) * 50_000, ["Content-Encoding: gzip"]),
+        (decoded_parts, EMPTY_MEMBERS, [f"Content-Type: {MIXED}"]),
+        (streamed_parts_at_once, EMPTY_MEMBERS, [f"Content-Type: {MIXED}"]),
     ],
-    ids=["parts", "read parts", "members", "zeros"],
+    ids=["parts", "read parts", "members", "zeros", "empty members", "empty members in a part", "and in pieces"],
 )
 async def test_others_get_their_turns(read: Reader, body: bytes, fields: list[str]):
     """All of it has arrived, so nobody waits for the network: work of a second must not be done in one go."""

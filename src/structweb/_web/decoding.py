@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 STEP: Final = 2**16
 # A bomb decodes without ever waiting for the network: after as many steps others get their turn.
 _FAIR_SHARE: Final = 4
+# Bytes decoded in a row if nothing comes out: empty frames of zstd are 8 bytes, and each takes some microseconds.
+_FED: Final = 2**14
 
 
 def body_coding(block: HeaderBlock) -> ContentCoding | None:
@@ -30,7 +32,7 @@ def body_coding(block: HeaderBlock) -> ContentCoding | None:
 class DecodedBody:
     """What a compressed body decodes to; reads like a `Body`."""
 
-    __slots__ = ("_body", "_coding", "_decoder", "_ended", "_raw", "_steps", "raw_bytes")
+    __slots__ = ("_body", "_coding", "_decoder", "_ended", "_fruitless", "_raw", "_steps", "_unfed", "raw_bytes")
 
     #: The bytes that arrived so far, compressed.
     raw_bytes: int
@@ -43,6 +45,10 @@ class DecodedBody:
         # Whether nobody is interested in the meaning any more.
         self._raw = False
         self._steps = 0
+        # What has arrived and the decoder has not got yet.
+        self._unfed = b""
+        # Whether nothing has come out of what it got last.
+        self._fruitless = False
         self.raw_bytes = 0
 
     @property
@@ -74,14 +80,17 @@ class DecodedBody:
         while not self._ended:
             piece = b"" if self._raw else await self._take()
             if piece:
-                self._ended = body.done and self._decoder is not None and self._decoder.ended
+                self._ended = body.done and not self._unfed and self._decoder is not None and self._decoder.ended
                 return piece
-            data = b"" if body.done else await body.receive()
-            self.raw_bytes += len(data)
+            if self._raw or not self._unfed:
+                self._unfed = b"" if body.done else await body.receive()
+                self.raw_bytes += len(self._unfed)
             if self._raw:
+                data, self._unfed = self._unfed, b""
                 self._ended = not data
                 return data
-            self._feed(data)
+            self._feed(self._unfed[:_FED])
+            self._unfed = self._unfed[_FED:]
         return b""
 
     async def _take(self) -> bytes:
@@ -91,13 +100,19 @@ class DecodedBody:
             self._steps = 0
             await checkpoint()
         try:
-            return decoder.take(STEP)
+            piece = decoder.take(STEP)
         except CodingError as exc:
             raise self._refusal(exc) from exc
+        if piece:
+            self._fruitless = False
+        elif self._fruitless:
+            self._steps = _FAIR_SHARE
+        return piece
 
     def _feed(self, data: bytes) -> None:
         decoder = self._started_decoder()
         decoder.feed(data)
+        self._fruitless = True
         if not data:
             self._ended = True
             try:
