@@ -331,6 +331,48 @@ async def test_a_cancelled_form_leaves_no_file_open(open_files):
         assert open_files.closed() == [True, True, True]
 
 
+async def test_a_form_whose_reading_was_cancelled_is_not_taken_for_a_smaller_one():
+    """What was read of it is gone: whoever asks again must not get the rest of the fields as if they were all."""
+    errors = []
+
+    async def handler(request):
+        with anyio.move_on_after(1) as scope:
+            await request.post()
+        assert scope.cancelled_caught
+        for _ in range(2):
+            with pytest.raises(RuntimeError) as caught:
+                await request.post()
+            errors.append(str(caught.value))
+        return Response()
+
+    body = field("a", b"1") + field("b", b"2")
+    async with serving(app_of(handler)) as served:
+        connection = served.connect()
+        await connection.stream.send(head(FORM, len(body) + 5) + body[:-10])
+        await anyio.sleep(2)
+        await connection.stream.send(body[-10:] + b"--B--")
+        await anyio.sleep(1)
+    assert errors == ["the form cannot be read: an earlier post() was cancelled half-way, or is under way"] * 2
+
+
+async def test_an_urlencoded_form_whose_reading_was_cancelled_is_read_again():
+    forms = []
+
+    async def handler(request):
+        with anyio.move_on_after(1):
+            await request.post()
+        forms.append(list((await request.post()).items()))
+        return Response()
+
+    async with serving(app_of(handler)) as served:
+        connection = served.connect()
+        await connection.stream.send(head(URLENCODED, 7) + b"a=1")
+        await anyio.sleep(2)
+        await connection.stream.send(b"&b=2")
+        await anyio.sleep(1)
+    assert forms == [[("a", "1"), ("b", "2")]]
+
+
 @pytest.mark.real_backends
 async def test_a_large_file_goes_to_disk():
     body = field("f", bytes(3 * 2**20), filename="f") + b"--B--"

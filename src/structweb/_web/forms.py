@@ -27,6 +27,7 @@ _URLENCODED: Final = "application/x-www-form-urlencoded"
 _FORM_DATA: Final = "multipart/form-data"
 #: Bytes of a file that are taken at a time: each of them may cost a hop to a worker thread.
 _PIECE: Final = 2**16
+_HALF_READ: Final = "the form cannot be read: an earlier post() was cancelled half-way, or is under way"
 # Their decoders take time that grows with the square of the length.
 _SLOW_CHARSETS: Final = frozenset({"idna", "punycode"})
 
@@ -50,6 +51,11 @@ class LimitedContent:
         self._content = content
         self._limit = limit
         self._size = 0
+
+    @property
+    def begun(self) -> bool:
+        """Whether something was taken that cannot be read again."""
+        return self._size > 0 and not isinstance(self._content, ReadContent)
 
     async def readany(self) -> bytes:
         """Return the next bytes, b"" at the end.  Raises `HTTPRequestEntityTooLarge`."""
@@ -107,7 +113,8 @@ class RequestForms(RequestHeaders):
         is taken for an urlencoded one.  Files are closed when the request ends.
 
         Raises `HTTPRequestEntityTooLarge` for more than `client_max_size` bytes or `client_max_fields` fields, and
-        `FormError` or `MultipartError` (ValueErrors, answered with 400) for a form that cannot be read.
+        `FormError` or `MultipartError` (ValueErrors, answered with 400) for a form that cannot be read, RuntimeError if an
+        earlier call was cancelled with half of a multipart form read.
         """
         form = self._post
         if form is None:
@@ -140,12 +147,18 @@ class RequestForms(RequestHeaders):
         if length is not None and 0 < limit < length:
             raise HTTPRequestEntityTooLarge(limit, length)
         uploads = Uploads()
+        content = LimitedContent(self._unread_content(), limit)
+        self._post_error = RuntimeError(_HALF_READ)
         try:
-            reader = self._multipart_reader(LimitedContent(self._unread_content(), limit))
-            form = await _read_multipart(reader, self._client_max_fields, uploads)
-        except BaseException:
+            form = await _read_multipart(self._multipart_reader(content), self._client_max_fields, uploads)
+        except BaseException as error:
             uploads.close()
+            if not content.begun:
+                self._post_error = None
+            elif isinstance(error, Exception):
+                self._post_error = error
             raise
+        self._post_error = None
         self._shared_uploads().take(uploads)
         return form
 
