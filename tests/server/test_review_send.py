@@ -1,5 +1,6 @@
 """Writing to a peer: what a handler learns when nobody is there any more."""
 
+import random
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,7 +11,8 @@ from anyio import fail_after
 
 from structweb._server.config import ServerConfig
 from structweb._server.exchange import Exchange, ExchangeHandler
-from tests.server.links import SocketPeer, socket_pair
+from structweb._server.upgrade import UpgradedStream
+from tests.server.links import PipePeer, SocketPeer, socket_pair, turns
 from tests.server.peers import FIELDS, GET, serving
 
 pytestmark = pytest.mark.anyio
@@ -39,6 +41,27 @@ async def asking(
             yield peer
             with fail_after(5):
                 await ended.wait()
+        finally:
+            peer.vanish()
+
+
+@asynccontextmanager
+async def receiving(
+    kind: str, folder: Path, handler: ExchangeHandler, ask: bytes = GET
+) -> AsyncGenerator[SocketPeer | PipePeer]:
+    """Lend a peer that has asked over a socket, or over a pipe in memory."""
+    async with serving(handler) as site:
+        peer: SocketPeer | PipePeer
+        if kind == "pipe":
+            peer = PipePeer(16384)
+            site.group.start_soon(site.engine.serve_stream, peer.server_end)
+        else:
+            client, server = socket_pair(kind, folder)
+            peer = SocketPeer(client)
+            site.engine._admit(None, server, None)
+        try:
+            await peer.send(ask)
+            yield peer
         finally:
             peer.vanish()
 
@@ -107,3 +130,73 @@ async def test_an_upgraded_stream_tells_who_only_sends(tmp_path: Path) -> None:
     async with asking("tcp", tmp_path, handler) as peer:
         assert await peer.receive()
         peer.vanish()
+
+
+@pytest.mark.real_backends
+@pytest.mark.parametrize("ending", ["aclose", "send_eof"])
+@pytest.mark.parametrize("kind", ["tcp", "unix", "pipe"])
+async def test_an_upgraded_stream_that_is_ended_while_another_task_sends(
+    kind: str, ending: str, tmp_path: Path
+) -> None:
+    """What was being sent arrives once and whole, and the end behind it; and whoever sent it goes on."""
+    data = random.Random(1).randbytes(1_000_000)
+    sent: list[str] = []
+    ends = anyio.Event()
+
+    async def send(stream: UpgradedStream) -> None:
+        await stream.send(data)
+        sent.append("all of it")
+
+    async def handler(exchange: Exchange) -> None:
+        stream = await exchange.upgrade([("Upgrade", "x"), ("Connection", "upgrade")])
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(send, stream)
+            await turns(2)
+            ends.set()
+            await getattr(stream, ending)()
+
+    async with receiving(kind, tmp_path, handler) as peer:
+        came = bytearray()
+        with fail_after(5):
+            await ends.wait()
+            await turns(2)
+            while piece := await peer.receive():
+                came += piece
+    assert came.partition(b"\r\n\r\n")[2] == data
+    assert sent == ["all of it"]
+
+
+@pytest.mark.real_backends
+@pytest.mark.parametrize("kind", ["tcp", "unix", "pipe"])
+async def test_a_writer_that_is_left_behind_ends_with_the_connection(kind: str, tmp_path: Path) -> None:
+    """Its response is complete once it has written, so the connection closes, and lingers, while it waits for the peer."""
+    size = 1_000_000
+    ended: list[str] = []
+    ends = anyio.Event()
+
+    async def write(exchange: Exchange) -> None:
+        await exchange.write(bytes(size))
+        ended.append("written")
+
+    async def handler(exchange: Exchange) -> None:
+        exchange.keep_alive = False
+        await exchange.start(200, "OK", FIELDS, length=size)
+        tasks.start_soon(write, exchange)
+        await turns(2)
+        await exchange.finish()
+        ends.set()
+
+    ask = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n"
+    async with anyio.create_task_group() as tasks, receiving(kind, tmp_path, handler, ask) as peer:
+        came = bytearray()
+        with fail_after(5):
+            await ends.wait()
+            await turns(2)
+            while piece := await peer.receive():
+                came += piece
+        await peer.aclose()
+        with fail_after(5):
+            while not ended:  # noqa: ASYNC110 - a task that nobody waits for
+                await anyio.sleep(0.005)
+    assert came.partition(b"\r\n\r\n")[2] == bytes(size)
+    assert ended == ["written"]

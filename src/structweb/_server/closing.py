@@ -43,14 +43,37 @@ async def part(connection: "Connection") -> None:
     # A shutdown does not wait for a peer that pipelines: its response is complete.
     more = not wire.body_done or (wire.buffered and not connection.server.closing)
     if connection.exchange is not None and more and connection.config.timeouts.linger:
-        await transport.send_eof()
+        await send_eof(connection)
         while await transport.receive():
             pass
     await close(connection)
 
 
+async def send_eof(connection: "Connection") -> None:
+    """End our side, where the stream can, behind what other tasks are sending."""
+    lock = connection.send_lock
+    if lock is not None and lock.locked():  # a transport has room for one that waits for its peer to take bytes
+        async with lock:
+            await connection.transport.send_eof()
+    else:
+        await connection.transport.send_eof()
+
+
 async def close(connection: "Connection") -> None:
-    """Send what is unsent, at most `Timeouts.send` without progress, and close."""
+    """Send what is unsent, also by other tasks, at most `Timeouts.send` without progress, and close.  Cancelled, it aborts."""
+    lock = connection.send_lock
+    if lock is None or not lock.locked():
+        await _close(connection)
+        return
+    try:
+        async with lock:
+            await _close(connection)
+    except BaseException:
+        connection.abort()
+        raise
+
+
+async def _close(connection: "Connection") -> None:
     connection.sending = True
     connection.phase, connection.deadline = Phase.SEND, None
     try:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio.abc import ByteStream
 
+from structweb._server.closing import send_eof
+
 if TYPE_CHECKING:
     from structweb._server.connection import Connection
 
@@ -44,7 +46,7 @@ class UpgradedStream(ByteStream):
 
     async def send_eof(self) -> None:
         """End our side where the transport can."""
-        await self._connection.transport.send_eof()
+        await send_eof(self._connection)
 
     async def aclose(self) -> None:
         """Flush and close the connection; a peer that takes nothing for `Timeouts.send` loses the rest."""
