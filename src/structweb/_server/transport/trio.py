@@ -108,6 +108,7 @@ class TrioTransport(PullTransport):
         """Send `data` now as far as the kernel takes it, and keep the rest for `drain`."""
         if self._unsent is not None:
             self._keep(self._unsent, data)
+            self.congested = True  # also behind a part of a file, which leaves nothing but the wait
             return
         try:
             sent = self._sock.send(data)
