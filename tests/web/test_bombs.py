@@ -196,10 +196,20 @@ async def streamed_parts_at_once(request: web.Request) -> None:
         (lambda request: request.read(), gzip.compress(b"x", mtime=0) * 20_000, ["Content-Encoding: gzip"]),
         (lambda request: request.read(), gzip.compress(bytes(16 * MEGABYTE), mtime=0), ["Content-Encoding: gzip"]),
         (lambda request: request.read(), gzip.compress(b"", mtime=0) * 50_000, ["Content-Encoding: gzip"]),
+        (lambda request: request.post(), b"a=" + b"a%41" * 300_000, [f"Content-Type: {URLENCODED}"]),
         (decoded_parts, EMPTY_MEMBERS, [f"Content-Type: {MIXED}"]),
         (streamed_parts_at_once, EMPTY_MEMBERS, [f"Content-Type: {MIXED}"]),
     ],
-    ids=["parts", "read parts", "members", "zeros", "empty members", "empty members in a part", "and in pieces"],
+    ids=[
+        "parts",
+        "read parts",
+        "members",
+        "zeros",
+        "empty members",
+        "escapes",
+        "empty members in a part",
+        "and in pieces",
+    ],
 )
 async def test_others_get_their_turns(read: Reader, body: bytes, fields: list[str]):
     """All of it has arrived, so nobody waits for the network: work of a second must not be done in one go."""

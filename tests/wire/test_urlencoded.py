@@ -34,6 +34,11 @@ def test_charset():
     assert parse_form("a=é".encode("utf-16"), "utf-16", 0) == [("a", "é")]
 
 
+def test_letters_in_long_runs_of_escapes():
+    """However many are looked at together, none is cut."""
+    assert parse_form(b"a=" + b"%E2%82%AC" * 10_000 + b"b", "utf-8", 0) == [("a", "€" * 10_000 + "b")]
+
+
 def test_bytes_that_are_no_text():
     with pytest.raises(UnicodeDecodeError):
         parse_form(b"a=\xff", "utf-8", 0)

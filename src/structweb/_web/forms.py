@@ -8,12 +8,12 @@ from multidict import MultiDict, MultiDictProxy
 from structweb._web.errors import HTTPRequestEntityTooLarge
 from structweb._web.headers import CONTENT_TYPE, RequestHeaders
 from structweb._web.multipart import Content, MultipartReader
-from structweb._web.part import BodyPartReader
+from structweb._web.part import BodyPartReader, let_others_run
 from structweb._web.uploads import FileField, Uploads, rewind, write_to
 from structweb._wire.events import Refusal
 from structweb._wire.media_type import OCTET_STREAM
 from structweb._wire.multipart import MultipartError
-from structweb._wire.urlencoded import TooManyFieldsError, parse_form
+from structweb._wire.urlencoded import TooManyFieldsError, parse_form_in_steps
 
 if TYPE_CHECKING:
     from structweb._server.exchange import Exchange
@@ -212,7 +212,10 @@ async def _read_urlencoded(request: "RequestForms") -> MultiDict[FormValue]:
     charset = request.charset or "utf-8"
     _check_charset(charset)
     try:
-        return MultiDict(parse_form(body, charset, request._client_max_fields))
+        pairs: list[tuple[str, str]] = []
+        for _ in parse_form_in_steps(body, charset, request._client_max_fields, pairs):
+            await let_others_run()
+        return MultiDict(pairs)
     except TooManyFieldsError as exc:
         raise _too_many(request._client_max_fields) from exc
     except UnicodeDecodeError as exc:
