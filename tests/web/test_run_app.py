@@ -21,6 +21,7 @@ import anyio
 import pytest
 
 from structweb import web
+from structweb._web import run as run_module
 from tests.system.process import AT_ONCE, best_of
 from tests.web.loopback import PATIENCE, ask_from_thread
 
@@ -499,6 +500,22 @@ def test_a_signal_during_start_up_ends_it(backend):
         assert program.line() == "starting"
         program.send_signal(signal.SIGTERM)
         assert program.rest() == ["cleaning up", "cleaned up", "returned"]
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, web.GracefulExit])
+def test_an_interrupt_in_any_task_ends_it_without_a_word(backend, raised, caplog):
+    """Ctrl+C once more, when the signals have been given back: Python raises it in whatever task is running."""
+
+    async def interrupted() -> None:
+        raise raised
+
+    async def main() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(interrupted)
+            await anyio.sleep_forever()
+
+    run_module._run(main, backend["backend"], backend.get("backend_options"))
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 def test_hostile_clients_cannot_hold_a_shutdown(backend):

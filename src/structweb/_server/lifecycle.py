@@ -22,6 +22,7 @@ from structweb._server.firewall import contain, unwrapped
 from structweb._server.listeners import Listener
 from structweb._server.log import server_logger
 from structweb._server.notice import ShutdownNotice
+from structweb._server.passing import Passing
 from structweb._server.proxied import ProxyGate
 from structweb._server.reaper import reap
 from structweb._server.report import ShutdownReport
@@ -102,9 +103,9 @@ class Engine:
         self._shut = anyio.Event()
         self._naming = anyio.CancelScope(shield=True)
         self._stack = AsyncExitStack()
-        self._services: TaskGroup = await self._stack.enter_async_context(anyio.create_task_group())
+        self._services: TaskGroup = await self._stack.enter_async_context(Passing(anyio.create_task_group()))
         self._stack.callback(self._end_services)
-        self.tasks = await self._stack.enter_async_context(anyio.create_task_group())
+        self.tasks = await self._stack.enter_async_context(Passing(anyio.create_task_group()))
         self._services.start_soon(reap, self.connections, self.shields, name="structweb reaper")
         self._services.start_soon(self.pulse.run, name="structweb pulse")
         self._stage = Stage.OPEN

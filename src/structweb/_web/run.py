@@ -187,12 +187,14 @@ def _run(main: Callable[[], Awaitable[None]], backend: str, backend_options: Map
     async def serve_until_exit() -> BaseException | None:
         try:
             await main()
-        except (KeyboardInterrupt, SystemExit) as exc:
-            # A SystemExit in any task ends asyncio's loop on the spot, and this one ends while the loop is being closed:
-            # what it raised then would be logged as never retrieved.
-            return exc
-        except Exception as exc:
-            add_hint(unwrapped(exc))
+        except BaseException as exc:
+            error = unwrapped(exc)
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                # In any task, it ends asyncio's loop on the spot, and this one ends while the loop is being closed: what
+                # it raised then would be logged as never retrieved.
+                return error
+            if isinstance(exc, Exception):
+                add_hint(error)
             raise
         return None
 

@@ -90,9 +90,7 @@ class Unwinding:
             step.awaited = None
             if step.watched is not None:
                 step.watching.cancel()
-                with anyio.CancelScope(shield=True):  # what watches has nothing to wait for any more
-                    await step.watched.wait()
-                    await anyio.lowlevel.checkpoint()  # asyncio's task group counts it out a turn later
+                await self._outwait(step.watched)
         seconds = anyio.current_time() - start
         if step.late or scope.cancelled_caught or (cut and scope.cancel_called):
             where = f", at {step.waits_at}" if step.waits_at else ""
@@ -106,6 +104,21 @@ class Unwinding:
                     kind=step.kind, name=step.name, outcome=outcome, seconds=seconds, error=said, waits_at=step.waits_at
                 )
             )
+
+    async def _outwait(self, watched: anyio.Event) -> None:
+        """Wait for what watched a step, which has nothing to wait for any more.
+
+        asyncio's own cancellations come through a shield: they go on when every step has run.
+        """
+        with anyio.CancelScope(shield=True):
+            ended = False
+            while not ended:
+                try:
+                    await watched.wait()
+                    ended = True
+                    await anyio.lowlevel.checkpoint()  # asyncio's task group counts it out a turn later
+                except anyio.get_cancelled_exc_class() as exc:
+                    self.interrupt = self.interrupt or exc
 
     async def _watch(self, step: Step, watched: anyio.Event, scope: anyio.CancelScope, limit: float) -> None:
         """Cancel a step when its time is up; and if it does not end then, say so: it has to be waited for."""
