@@ -15,6 +15,7 @@ import anyio.lowlevel
 import pytest
 
 from structweb import web
+from structweb._web.content import _join_small
 from structweb._wire.codings import ContentCoding, available_codings, make_encoder
 from tests.web.talk import app_of, parse, request_bytes, talk
 from tests.web.test_multipart import FORM, MIXED, part
@@ -179,7 +180,7 @@ async def test_fields_of_a_form_are_counted_as_they_arrive():
 
 # -- turns ---------------------------------------------------------------------------------------------------------
 
-EMPTY_MEMBERS = part(gzip.compress(b"", mtime=0) * 50_000, "Content-Encoding: gzip") + b"--B--"
+EMPTY_MEMBERS = part(gzip.compress(b"", mtime=0) * 80_000, "Content-Encoding: gzip") + b"--B--"
 
 
 async def streamed_parts_at_once(request: web.Request) -> None:
@@ -195,7 +196,7 @@ async def streamed_parts_at_once(request: web.Request) -> None:
         (streamed_parts, b"--B\r\n\r\n\r\n" * 20_000 + b"--B--", [f"Content-Type: {MIXED}"]),
         (lambda request: request.read(), gzip.compress(b"x", mtime=0) * 20_000, ["Content-Encoding: gzip"]),
         (lambda request: request.read(), gzip.compress(bytes(16 * MEGABYTE), mtime=0), ["Content-Encoding: gzip"]),
-        (lambda request: request.read(), gzip.compress(b"", mtime=0) * 50_000, ["Content-Encoding: gzip"]),
+        (lambda request: request.read(), gzip.compress(b"", mtime=0) * 80_000, ["Content-Encoding: gzip"]),
         (lambda request: request.post(), b"a=" + b"a%41" * 300_000, [f"Content-Type: {URLENCODED}"]),
         (decoded_parts, EMPTY_MEMBERS, [f"Content-Type: {MIXED}"]),
         (streamed_parts_at_once, EMPTY_MEMBERS, [f"Content-Type: {MIXED}"]),
@@ -230,3 +231,36 @@ async def test_others_get_their_turns(read: Reader, body: bytes, fields: list[st
     sent = request_bytes("/", *fields, method="POST", body=body)
     assert parse(await talk(app_of(handler, client_max_size=0), sent), "POST").status == 200
     assert len(turns) > 60
+
+
+@pytest.mark.parametrize("exactly", [False, True])
+async def test_tiny_chunks_cost_what_they_hold(exactly: bool):
+    """Each is an object, which takes many times what it has."""
+    count = 10_000
+
+    async def size(request: web.Request) -> int:
+        body = await (request.content.readexactly(2 * count) if exactly else request.read())
+        assert body == b"ab" * count
+        return len(body)
+
+    async def handler(request: web.Request) -> web.Response:
+        tracemalloc.start()
+        try:
+            length = await size(request)
+            return web.Response(text=f"{length} {tracemalloc.get_traced_memory()[1]}")
+        finally:
+            tracemalloc.stop()
+
+    head = b"POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n"
+    body = parse(await talk(app_of(handler), head + b"2\r\nab\r\n" * count + b"0\r\n\r\n"), "POST").body
+    length, peak = map(int, body.split())
+    assert length == 2 * count
+    assert peak < 300_000  # 1.27 MB if each is kept
+
+
+async def test_large_pieces_are_not_joined_on_the_way():
+    pieces = [bytes(2**11)] * 1023 + [b"x"]
+    assert _join_small(pieces, 0) == len(pieces) == 1024
+    pieces += [b"y"] * 1024
+    assert _join_small(pieces, 1024) == len(pieces) == 1025
+    assert pieces[-1] == b"y" * 1024

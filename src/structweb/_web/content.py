@@ -15,6 +15,10 @@ T = TypeVar("T")
 
 #: Bytes that `readline` and `readuntil` look through for the separator, unless told otherwise.
 MAX_LINE: Final = 2**18
+# Pieces that are looked at for joining, and what they may be together: small ones cost many times what they hold, and
+# large ones the time to copy them.
+_MANY: Final = 1024
+_SMALL: Final = 2**20
 
 
 class PayloadAccessError(Exception):
@@ -53,6 +57,14 @@ class LineTooLong(ValueError):
 
     def __reduce__(self) -> tuple[type["LineTooLong"], tuple[bytes, int]]:
         return type(self), (self.start, self.limit)
+
+
+def _join_small(pieces: list[bytes], joined: int) -> int:
+    """Make one of the pieces from `joined` on, if they are small; return how many there are then."""
+    latest = pieces[joined:]
+    if sum(map(len, latest)) <= _SMALL:
+        pieces[joined:] = [b"".join(latest)]
+    return len(pieces)
 
 
 class _Iteration(AsyncIterator[T], Generic[T]):
@@ -210,7 +222,7 @@ class StreamReader:
         A read that is cancelled loses nothing: the next one begins where it began.
         """
         pieces: list[bytes] = []
-        size = 0
+        size = joined = 0
         try:
             while await self._has_more():
                 size += len(self._piece) - self._offset
@@ -218,6 +230,8 @@ class StreamReader:
                     self._take()
                     return None
                 pieces.append(self._take())
+                if len(pieces) - joined == _MANY:
+                    joined = _join_small(pieces, joined)
         except BaseException:
             self._restore(pieces)
             raise
@@ -226,11 +240,13 @@ class StreamReader:
     async def readexactly(self, n: int) -> bytes:
         """Return `n` bytes.  Raises `IncompleteReadError` if the body ends before, with what there was."""
         pieces: list[bytes] = []
-        missing = n
+        missing, joined = n, 0
         try:
             while missing > 0 and await self._has_more():
                 pieces.append(self._take(missing))
                 missing -= len(pieces[-1])
+                if len(pieces) - joined == _MANY:
+                    joined = _join_small(pieces, joined)
         except BaseException:
             self._restore(pieces)
             raise
