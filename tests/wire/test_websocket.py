@@ -354,7 +354,7 @@ def test_what_cannot_be_sent(express):
 
 
 @pytest.mark.parametrize("deflate", [None, DeflateParameters()])
-@pytest.mark.parametrize("compress", [8, 16, 2, -9])
+@pytest.mark.parametrize("compress", [8, 16, 1, 2, -9])
 def test_windows_that_there_are_not(express, deflate, compress):
     wire = make(express, deflate=deflate)
     for send in (wire.text, wire.binary):

@@ -376,7 +376,7 @@ def _as_bytes(data: _Bytes) -> bytes:
 
 
 def _check_window(compress: bool | int) -> None:
-    if compress not in (False, True) and not 9 <= compress <= 15:
+    if compress is not True and compress != 0 and not 9 <= compress <= 15:
         raise ValueError(f"compress must be a bool, None, or the bits of a window, 9 to 15, got {compress!r}")
 
 
