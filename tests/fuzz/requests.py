@@ -136,8 +136,14 @@ CHUNKS = [
     b"1;a=b\r\nx\r\n",
     b'1;a="b;\\"c"\r\nx\r\n',
     b"2;x\r\n\r\n\r\n",
+    b"00000003\r\nabc\r\n",
+    b"000000003\r\nabc\r\n",
+    b"d\r\n0\r\n\r\n3\r\nab\r\n\r\n",
+    b"1388\r\n" + b"x" * 5000 + b"\r\n",
 ]
 BAD_CHUNKS = [
+    b"3\r\nabc\rX",
+    b"00000000\r\n",
     b"3\nabc\r\n",
     b"3\r\nabc\n",
     b"3\r\nabcd\r\n",
@@ -223,7 +229,10 @@ def message(rng: Random, shared: list[bytes] | None, *, calm: bool) -> bytes:
 
 def chunked(rng: Random) -> bytes:
     """Return a chunked body, mostly valid."""
-    chunks = [rng.choice(BAD_CHUNKS if rng.random() < 0.04 else CHUNKS) for _ in range(rng.randrange(4))]
+    # More than the lane takes at once, now and then.
+    count = rng.choice((0, 1, 2, 3, 3, 6, 9, 140))
+    bad = rng.choice((0.04, 0.1 / (count + 1)))
+    chunks = [rng.choice(BAD_CHUNKS if rng.random() < bad else CHUNKS) for _ in range(count)]
     trailers = b"".join(
         rng.choice(BAD_TRAILERS if rng.random() < 0.2 else TRAILERS) for _ in range(rng.choice((0, 0, 0, 1, 2)))
     )

@@ -121,9 +121,10 @@ async def test_a_reader_left_behind_by_its_handler_ends_with_it(config: ServerCo
     assert len(failures) == 1
 
 
+@pytest.mark.parametrize("chunk", [b"1\r\nx\r\n", b"1;a\r\nx\r\n"], ids=["plain", "extended"])
 @pytest.mark.parametrize("reading", [True, False], ids=["read", "dropped"])
-async def test_many_small_chunks_leave_others_their_turn(config: ServerConfig, reading: bool) -> None:
-    """A body that has arrived already, in pieces of one byte, is not taken in one go."""
+async def test_many_small_chunks_leave_others_their_turn(config: ServerConfig, reading: bool, chunk: bytes) -> None:
+    """A body that has arrived already, in chunks of one byte, is not taken in one go."""
     order: list[str] = []
 
     async def handler(exchange: Exchange) -> None:
@@ -139,7 +140,7 @@ async def test_many_small_chunks_leave_others_their_turn(config: ServerConfig, r
         greedy, modest = site.connect(), site.connect()
         await greedy.send(b"POST /greedy HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
         await anyio.sleep(1)
-        await greedy.send(b"1\r\nx\r\n" * 5000 + b"0\r\n\r\n" + GET.replace(b"/ ", b"/behind "))
+        await greedy.send(chunk * 5000 + b"0\r\n\r\n" + GET.replace(b"/ ", b"/behind "))
         await modest.send(GET.replace(b"/ ", b"/modest "))
         await read_answer(greedy)
         await read_answer(greedy)
@@ -174,9 +175,10 @@ async def test_a_reader_that_is_left_behind_gets_nothing_of_the_next_body(config
 
     async with serving(handler, config) as site:
         client = site.connect()
-        second = CHUNKED.replace(b"/ ", b"/second ", 1) + b"1\r\ny\r\n" * 100 + b"0\r\n\r\n"
+        # Each is a piece of its own, as it is not plain.
+        second = CHUNKED.replace(b"/ ", b"/second ", 1) + b"1;a\r\ny\r\n" * 100 + b"0\r\n\r\n"
         with fail_after(10):
-            await client.send(CHUNKED + b"1\r\nx\r\n" * 70 + b"0\r\n\r\n" + second)
+            await client.send(CHUNKED + b"1;a\r\nx\r\n" * 70 + b"0\r\n\r\n" + second)
             await anyio.sleep(1)
     assert b"y" not in seen
     assert b"".join(bodies) == b"y" * 100

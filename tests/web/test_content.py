@@ -1,6 +1,8 @@
 """Bodies of requests as streams (W-052, W-056, W-090..W-092, W-096, X-18)."""
 
 import pickle
+from itertools import accumulate
+from random import Random
 
 import anyio
 import pytest
@@ -199,6 +201,33 @@ async def test_iterations():
     assert await looked_at(chunked, b"abcde") == [b"ab", b"cd", b"e"]
     assert await looked_at(anything, b"a\nb\nc") == b"a\nb\nc"
     assert await looked_at(chunks, b"a\nb\nc") == b"a\nb\nc"
+
+
+@pytest.mark.parametrize("seed", range(30))
+async def test_readchunk_ends_where_a_chunk_ends_whatever_was_read_before(seed):
+    random = Random(seed)
+    pieces = [random.randbytes(random.choice([1, 2, 7, 300, 5000])) for _ in range(150)]
+    body, ends = b"".join(pieces), set(accumulate(map(len, pieces)))
+
+    async def look(content):
+        at = 0
+        while not content.at_eof():
+            match random.randrange(4):
+                case 0:
+                    read = await content.read(random.choice([1, 3, 500]))
+                case 1:
+                    read = await content.readuntil(b"\x07\x08", max_size=len(body))
+                case 2:
+                    read = await content.readexactly(min(random.choice([1, 40]), len(body) - at))
+                case _:
+                    read, ended = await content.readchunk()
+                    assert ended
+                    assert at + len(read) == min(end for end in ends if end > at)
+            assert body[at:].startswith(read)
+            at += len(read)
+        return at
+
+    assert await looked_at(look, pieces=pieces) == len(body)
 
 
 async def test_one_task_reads_at_a_time():

@@ -183,3 +183,64 @@ def test_pieces_come_as_they_arrive(express):
     wire.feed(b"\n")
     assert wire.next_data() == b""
     assert wire.body_done
+
+
+def heard(pieces: list[bytes], *, express: bool) -> tuple[list[bytes], list[int]]:
+    """Return the pieces of a body that arrives in `pieces`, and where in the body its chunks end."""
+    wire = Http1(LIMITS, express=express)
+    wire.feed(HEAD)
+    assert wire.next_head() is not None
+    read: list[bytes] = []
+    ends: list[int] = []
+    size = 0
+    for arrived in pieces:
+        wire.feed(arrived)
+        while piece := wire.next_data():
+            read.append(piece)
+            ends += [size + end for end in wire.chunk_ends]
+            size += len(piece)
+    assert piece == b""
+    assert not wire.chunk_ends
+    assert wire.body_done
+    return read, ends
+
+
+def test_every_cut_gives_the_same_bytes_and_ends(express):
+    body = b"1\r\na\r\n3\r\nbcd\r\n2;x=y\r\nef\r\n0A\r\n\r\n0\r\n\r\nghi\r\n04\r\njkl\r\r\n0\r\nX: y\r\n\r\n"
+    for first in range(len(body) + 1):
+        for second in range(first, len(body) + 1):
+            pieces = [body[:first], body[first:second], body[second:]]
+            read, ends = heard(pieces, express=express)
+            assert b"".join(read) == b"abcdef\r\n0\r\n\r\nghijkl\r"
+            assert ends == [1, 4, 6, 16, 20]
+
+
+def test_small_chunks_come_together_on_the_lane():
+    """Not too many of them: who reads a body lets others have their turn between two pieces."""
+    body = b"1\r\nx\r\n" * 150 + b"0\r\n\r\n"
+    read, ends = heard([body], express=True)
+    assert [len(piece) for piece in read] == [32, 32, 32, 32, 22]
+    assert ends == [*range(1, 151)]
+    assert heard([body], express=False) == ([b"x"] * 150, ends)
+
+
+def test_large_chunks_come_alone():
+    chunk = b"fff\r\n" + b"x" * 4095 + b"\r\n"
+    read, ends = heard([chunk * 3 + b"1000\r\n" + b"x" * 4096 + b"\r\n" + b"0\r\n\r\n"], express=True)
+    assert [len(piece) for piece in read] == [8190, 8191]
+    assert ends == [4095, 8190, 12285, 16381]
+    assert heard([b"1000\r\n" + b"x" * 4096 + b"\r\n1\r\nx\r\n0\r\n\r\n"], express=True)[0] == [b"x" * 4096, b"x"]
+
+
+@pytest.mark.parametrize(
+    "bad", [b"1\r\nx\r\r\n", b"1\r\nxy\r\n", b"-1\r\nx\r\n", b"1 \r\nx\r\n", b"0x1\r\nx\r\n", b"\r\n"]
+)
+def test_what_is_sound_before_a_bad_chunk_is_read(express, bad):
+    wire = Http1(LIMITS, express=express)
+    wire.feed(HEAD + b"1\r\na\r\n2\r\nbc\r\n" + bad)
+    assert wire.next_head() is not None
+    read = b""
+    with pytest.raises(Refusal, match="bad chunk"):
+        while piece := wire.next_data():
+            read += piece
+    assert read.startswith(b"abc")

@@ -1,5 +1,6 @@
 """The body of a request, pulled from its connection."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from structweb._wire.events import Refusal
@@ -30,9 +31,9 @@ class Body:
         return self._connection.wire.body_done
 
     @property
-    def chunk_ended(self) -> bool:
-        """Whether what `receive` returned last is the end of a chunk of the chunked encoding."""
-        return self._connection.wire.chunk_ended
+    def chunk_ends(self) -> Sequence[int]:
+        """Where chunks of the chunked encoding end in what `receive` returned last."""
+        return self._connection.wire.chunk_ends
 
     @property
     def limits(self) -> Limits:

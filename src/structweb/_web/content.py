@@ -1,6 +1,7 @@
 """The body of a request as a stream that is read on demand: `StreamReader`."""
 
-from collections.abc import AsyncIterator
+from bisect import bisect_right
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from structweb._wire.events import Refusal
@@ -95,7 +96,18 @@ class StreamReader:
     the exchange was cut, and `PayloadAccessError` after the response.
     """
 
-    __slots__ = ("_body", "_chunk_ended", "_decoded", "_done", "_error", "_offset", "_piece", "_reading", "total_bytes")
+    __slots__ = (
+        "_before",
+        "_body",
+        "_chunk_ends",
+        "_decoded",
+        "_done",
+        "_error",
+        "_offset",
+        "_piece",
+        "_reading",
+        "total_bytes",
+    )
 
     #: Bytes that have arrived so far, read or not, decompressed if the body is compressed.
     total_bytes: int
@@ -110,7 +122,9 @@ class StreamReader:
         self._offset = 0
         self._error: Exception | None = None
         self._reading = False
-        self._chunk_ended = False
+        # Where chunks end in the piece that arrived last, and how many bytes had arrived before it.
+        self._chunk_ends: Sequence[int] = ()
+        self._before = 0
         self.total_bytes = 0
 
     def __repr__(self) -> str:
@@ -186,7 +200,8 @@ class StreamReader:
             self._reading = False
         self._offset = 0
         self._done = not piece or body.done
-        self._chunk_ended = body.chunk_ended
+        self._chunk_ends = body.chunk_ends
+        self._before = self.total_bytes
         self.total_bytes += len(piece)
         return bool(piece)
 
@@ -303,7 +318,13 @@ class StreamReader:
 
         The chunks are the sender's, or a proxy's: they carry no meaning.  Pieces never span two of them.
         """
-        return (self._take(), self._chunk_ended) if await self._has_more() else (b"", False)
+        if not await self._has_more():
+            return b"", False
+        begin = self.total_bytes - self._before - (len(self._piece) - self._offset)
+        index = bisect_right(self._chunk_ends, begin)
+        if index == len(self._chunk_ends):
+            return self._take(), False
+        return self._take(self._chunk_ends[index] - begin), True
 
     def read_nowait(self, n: int = -1) -> bytes:
         """Return at most `n` bytes of what was received and not read yet, all of it if `n` is negative.
@@ -356,8 +377,9 @@ class EmptyStreamReader(StreamReader):
         self._done = True
         self._piece, self._offset = b"", 0
         self._error = None
-        self._reading = self._chunk_ended = False
-        self.total_bytes = 0
+        self._reading = False
+        self._chunk_ends = ()
+        self._before = self.total_bytes = 0
 
     def get_read_buffer_limits(self) -> tuple[int, int]:
         """Return (0, 0): nothing is ever held."""

@@ -57,9 +57,9 @@ class DecodedBody:
         return self._ended
 
     @property
-    def chunk_ended(self) -> bool:
-        """Never: where a chunk ended, nothing of what it decodes to need end."""
-        return False
+    def chunk_ends(self) -> tuple[()]:
+        """Nowhere: where a chunk ends, nothing of what it decodes to need end."""
+        return ()
 
     @property
     def limits(self) -> Limits:

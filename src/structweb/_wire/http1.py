@@ -2,9 +2,10 @@
 
 The wire moves through `_Stage` once per message: HEAD, then BODY until the body was read to its end, then DONE until
 `next_cycle`.  A `Refusal` or `hand_over` ends it for good (OVER).  A message belongs to the express lane or to h11 from
-its first byte to its last; between messages there is no h11 object.
+its first byte to its last, but for the plain chunks of a body; between messages there is no h11 object.
 """
 
+from collections.abc import Sequence
 from enum import Enum
 
 from structweb._wire.events import Head, Refusal
@@ -103,9 +104,9 @@ class Http1:
         return self._message.trailers if self._message is not None else ()
 
     @property
-    def chunk_ended(self) -> bool:
-        """Whether the piece that `next_data` returned last is the end of a chunk; never without chunks."""
-        return self._message is not None and self._message.chunk_ended
+    def chunk_ends(self) -> Sequence[int]:
+        """Where chunks end in the piece that `next_data` returned last; nowhere without chunks."""
+        return self._message.chunk_ends if self._message is not None else ()
 
     def next_head(self) -> Head | None:
         """Return the next request head, or None while it is incomplete.
@@ -155,7 +156,8 @@ class Http1:
         if size < 0:
             return None
         self._scan = None
-        message = Message(bytes(self._data[self._start : self._start + size]), self._limits)
+        raw = bytes(self._data[self._start : self._start + size])
+        message = Message(raw, self._limits, express=self._express is not None)
         self._consume(self._start + size)
         self._message = message
         self._stage = _Stage.DONE if message.done else _Stage.BODY

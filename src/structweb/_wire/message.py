@@ -1,5 +1,7 @@
 """One request that the express lane left to h11: its head at once, then its body piece by piece."""
 
+from collections.abc import Sequence
+
 import h11
 
 from structweb._wire.chunked import ChunkedBody
@@ -16,8 +18,8 @@ class Message:
 
     head: Head
 
-    def __init__(self, raw: bytes, limits: Limits) -> None:
-        """Read the complete head `raw`, with the empty line at its end.  Raises Refusal."""
+    def __init__(self, raw: bytes, limits: Limits, *, express: bool) -> None:
+        """Read the complete head `raw`, with the empty line at its end; plain chunks `express`.  Raises Refusal."""
         line_end = raw.index(b"\r\n")
         method, target, version = check_request_line(raw[:line_end])
         block = read_block(split_fields(raw[line_end + 2 : -2]), version)
@@ -26,7 +28,7 @@ class Message:
         self._judge = Judge(limits.request_line + (limits.fields + 1) * (limits.field + 2))
         self._judge.hear(raw, h11.Request)
         self._left = block.content_length or 0
-        self._chunked = ChunkedBody(self._judge, limits) if block.chunked else None
+        self._chunked = ChunkedBody(self._judge, limits, express=express) if block.chunked else None
 
     @property
     def done(self) -> bool:
@@ -39,9 +41,9 @@ class Message:
         return self._chunked.trailers if self._chunked is not None else ()
 
     @property
-    def chunk_ended(self) -> bool:
-        """Whether the piece that `read` returned last is the end of a chunk; never without chunks."""
-        return self._chunked is not None and self._chunked.chunk_ended
+    def chunk_ends(self) -> Sequence[int]:
+        """Where chunks end in the piece that `read` returned last; nowhere without chunks."""
+        return self._chunked.ends if self._chunked is not None else ()
 
     def read(self, data: bytes | bytearray, start: int) -> tuple[bytes | None, int]:
         """Return the next piece of the body, and the index behind the bytes it took from `data`.
