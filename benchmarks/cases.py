@@ -45,6 +45,15 @@ def frame(size: int, *, deflated: bool = False) -> bytes:
     return (b"\xc2" if deflated else b"\x82") + length + key + masked
 
 
+def _chunked(path: bytes, body: bytes, size: int) -> bytes:
+    pieces = [body[start : start + size] for start in range(0, len(body), size)]
+    chunks = b"".join([b"%x\r\n%b\r\n" % (len(piece), piece) for piece in [*pieces, b""]])
+    return (
+        b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n%b"
+        % (path, chunks)
+    )
+
+
 _STREAM = b"GET /stream%b HTTP/1.1\r\nHost: localhost\r\n\r\n"
 _UPLOAD = b"POST /upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (2**24, bytes(2**24))
 _FORM = b'--limit\r\nContent-Disposition: form-data; name="it"; filename="it"\r\n\r\n%b\r\n--limit--\r\n' % bytes(2**24)
@@ -86,6 +95,7 @@ CASES = [
             % (len(BODY), BODY)
         ),
     ),
+    Case("POST 1 KB JSON, chunked", _always(_chunked(b"/post", BODY, 1024))),
     Case("five middlewares", _always(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"), app="onion"),
     Case("suspends once", _always(b"GET /suspend HTTP/1.1\r\nHost: localhost\r\n\r\n")),
     Case("static file, 10 KB", _always(b"GET /files/small.bin HTTP/1.1\r\nHost: localhost\r\n\r\n")),
@@ -98,6 +108,12 @@ CASES = [
     Case("stream of 16 MB in chunks of 64 KB", _always(_STREAM % b""), weight=100, connections=1),
     Case("the same, with a length", _always(_STREAM % b"?length"), weight=100, connections=1),
     Case("upload of 16 MB", _always(_UPLOAD), weight=100, connections=4),
+    Case(
+        "upload of 1 MB in chunks of 100 bytes",
+        _always(_chunked(b"/upload", bytes(2**20), 100)),
+        weight=100,
+        connections=4,
+    ),
     Case("upload of 16 MB, multipart", _always(_UPLOAD_FORM), weight=100, connections=4),
     Case(
         "last route of 50",

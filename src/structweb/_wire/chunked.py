@@ -4,8 +4,8 @@ h11 lets a bare LF and control bytes stand in a chunk extension, white space beh
 lines in trailers.
 Here each line of the framing is checked first, then handed to h11; h11 never holds bytes of the next message.
 
-The express lane takes chunks that are complete and plain (a size, no extension) without h11, several at once.  Before
-and behind a chunk h11 holds no byte of one, so it never misses those.  What is not plain, and the end, is h11's.
+The express lane takes chunks that are complete and plain (a size, no extension) without h11, several at once, and an end
+without trailers.  Before and behind a chunk h11 holds no byte of one, so it never misses those.  The rest is h11's.
 """
 
 import re
@@ -31,6 +31,7 @@ _CHUNK_LINE: Final = re.compile(
 )
 #: The size line of a plain chunk, which is not the last one.  No limit is shorter: there is a field that says "chunked".
 _PLAIN_LINE: Final = re.compile(rb"(?!0+\r)([0-9A-Fa-f]{1,8}+)\r\n")
+_PLAIN_END: Final = b"0\r\n\r\n"
 #: Plain chunks in one piece: so many that a piece costs little beside them, so few that they cost no time.
 _TOGETHER: Final = 32
 #: Bytes from which on a piece is large enough.
@@ -87,12 +88,12 @@ class ChunkedBody:
         "_part",
         "_scanned",
         "_seen",
-        "ends",
+        "chunk_ends",
         "trailers",
     )
 
     #: Where chunks end in the piece that `read` returned last.
-    ends: Sequence[int]
+    chunk_ends: Sequence[int]
     #: The trailer fields; empty until the body is done.
     trailers: Fields
 
@@ -107,7 +108,7 @@ class ChunkedBody:
         #: Lower-cased names, and bytes, that were checked in an incomplete trailer section.
         self._seen: list[bytes] = []
         self._scanned = 0
-        self.ends = ()
+        self.chunk_ends = ()
         self.trailers = ()
 
     @property
@@ -124,12 +125,12 @@ class ChunkedBody:
             if self._part is _Part.DATA:
                 return self._read_data(data, start)
             if self._part is _Part.DONE:
-                self.ends = ()
+                self.chunk_ends = ()
                 return b"", start
             if self._part is _Part.SIZE:
                 if self._express:
                     plain, end = self._take_plain(data, start)
-                    if plain:
+                    if plain or self.done:
                         return plain, end
                 end = self._read_size(data, start)
             elif self._part is _Part.DATA_END:
@@ -141,7 +142,7 @@ class ChunkedBody:
             start = end
 
     def _take_plain(self, data: bytes | bytearray, start: int) -> tuple[bytes, int]:
-        """Take the plain chunks that begin at `start`, a fair number of them; b"" if there is none."""
+        """Take the plain chunks that begin at `start`, a fair number of them, and a plain end; b"" if there is none."""
         pieces: list[bytes | bytearray] = []
         ends: list[int] = []
         size = 0
@@ -154,7 +155,10 @@ class ChunkedBody:
             size += end - begin
             ends.append(size)
             start = end + 2
-        self.ends = ends
+        if data.startswith(_PLAIN_END, start):
+            self._part = _Part.DONE
+            start += len(_PLAIN_END)
+        self.chunk_ends = ends
         return b"".join(pieces), start
 
     def _read_size(self, data: bytes | bytearray, start: int) -> int:
@@ -179,11 +183,11 @@ class ChunkedBody:
             return None, start
         event = self._judge.hear(piece, h11.Data)
         self._left -= len(piece)
-        self.ends = ()
+        self.chunk_ends = ()
         if not self._left:
             self._part = _Part.DATA_END
             self._left = 2
-            self.ends = (len(piece),)
+            self.chunk_ends = (len(piece),)
         return bytes(event.data), start + len(piece)
 
     def _read_data_end(self, data: bytes | bytearray, start: int) -> int:

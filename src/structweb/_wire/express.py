@@ -4,8 +4,8 @@ The law of the lane: for every head it takes, h11 behind the strict layer gives 
 in the same state; for every other one it stays out.  It never answers an error, never guesses, never repairs.
 
 It takes a head that is complete in the buffer, of a method in capital letters, origin-form and HTTP/1.1, whose field
-lines are clean and need no state: no Transfer-Encoding, Upgrade or Expect, no field of `SINGLETONS` twice,
-Connection at most once and then ``keep-alive`` or ``close`` alone.
+lines are clean and need no state: no Upgrade or Expect, no field of `SINGLETONS` twice, Transfer-Encoding only as
+``chunked`` without Content-Length, Connection at most once and then ``keep-alive`` or ``close`` alone.
 
 What makes it cheap: a peer mostly repeats its field lines.  The lane of a connection keeps the last block of them, and an
 equal block costs one comparison.  In a block that differs, single lines that any peer may repeat are looked up
@@ -40,6 +40,10 @@ def _read_length(value: bytes) -> int | None:
     return int(value) if _LENGTH.fullmatch(value) is not None else None
 
 
+def _read_coding(value: bytes) -> bool | None:
+    return True if value == b"chunked" else None
+
+
 def _read_connection(value: bytes) -> bool | None:
     return _KEEP_ALIVE.get(value.lower())
 
@@ -51,6 +55,7 @@ def _leave(value: bytes) -> None:
 _HOST_BIT: Final = 1
 _LENGTH_BIT: Final = 2
 _CONNECTION_BIT: Final = 4
+_CODING_BIT: Final = 8
 
 #: What to know of a field: its bit if it may stand only once (to see the second one), how to read its value (the reader
 #: returns None for what is not plain), and whether its lines may enter the table.
@@ -59,7 +64,7 @@ _MEANINGFUL: Final[dict[bytes, _Kind]] = {
     b"host": (_HOST_BIT, _read_host, True),
     b"content-length": (_LENGTH_BIT, _read_length, True),
     b"connection": (_CONNECTION_BIT, _read_connection, True),
-    b"transfer-encoding": (0, _leave, False),
+    b"transfer-encoding": (_CODING_BIT, _read_coding, True),
     b"upgrade": (0, _leave, False),
     b"expect": (0, _leave, False),
 }
@@ -71,12 +76,12 @@ _REPEATED: Final = frozenset(
 )
 _KINDS: Final[dict[bytes, _Kind]] = (
     dict.fromkeys(_REPEATED, (0, None, True))
-    | {name: (8 << index, None, name in _REPEATED) for index, name in enumerate(sorted(SINGLETONS))}
+    | {name: (16 << index, None, name in _REPEATED) for index, name in enumerate(sorted(SINGLETONS))}
     | _MEANINGFUL
 )
 
 #: A checked field line: the field, its bit, and the meaning of its value.
-#: Any: each bit has its own type (Host: str, Content-Length: int, Connection: bool, others: None), and a tuple costs less
+#: Any: each bit has its own type (Host: str, Content-Length: int, Connection and coding: bool, others: None), and a tuple costs less
 #: to take apart than an object.
 _Line = tuple[tuple[bytes, bytes], int, Any]  # Any: see above
 
@@ -156,9 +161,10 @@ def _read_block(data: bytes, limits: Limits) -> HeaderBlock | None:
                 length = meaning
             elif bit == _CONNECTION_BIT:
                 keep_alive = meaning
-    if host is None:
+    chunked = seen & _CODING_BIT != 0
+    if host is None or (chunked and length is not None):
         return None
-    return HeaderBlock(tuple(fields), content_length=length, keep_alive=keep_alive, host=host)
+    return HeaderBlock(tuple(fields), content_length=length, chunked=chunked, keep_alive=keep_alive, host=host)
 
 
 def _read_line(line: bytes) -> _Line | None:

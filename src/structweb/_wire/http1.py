@@ -2,14 +2,17 @@
 
 The wire moves through `_Stage` once per message: HEAD, then BODY until the body was read to its end, then DONE until
 `next_cycle`.  A `Refusal` or `hand_over` ends it for good (OVER).  A message belongs to the express lane or to h11 from
-its first byte to its last, but for the plain chunks of a body; between messages there is no h11 object.
+its first byte to its last, but for a chunked body, in which the two may take turns; between messages there is no h11
+object.
 """
 
 from collections.abc import Sequence
 from enum import Enum
 
+from structweb._wire.chunked import ChunkedBody
 from structweb._wire.events import Head, Refusal
 from structweb._wire.express import Express
+from structweb._wire.judge import Judge
 from structweb._wire.limits import Limits
 from structweb._wire.message import Message
 from structweb._wire.strict import Fields, HeadScan
@@ -55,9 +58,9 @@ class Http1:
         self._stage = _Stage.HEAD
         #: The partial head that the strict layer is looking at.
         self._scan: HeadScan | None = None
-        #: The current message, if it is h11's.
-        self._message: Message | None = None
-        #: Body bytes missing, if the current message is the lane's.
+        #: The current message, if it is h11's; or what is behind its head, if that is the lane's.
+        self._message: Message | ChunkedBody | None = None
+        #: Body bytes missing, if the current message is the lane's and has a length.
         self._left = 0
         self._refusal: Refusal | None = None
 
@@ -122,7 +125,7 @@ class Http1:
         if lane is not None and type(data) is bytes:
             head = lane.take(data, self._start)
             if head is not None:
-                self._begin_counted(head)
+                self._begin(head, data, self._start, lane.end)
                 if lane.end == len(data):
                     self._data = b""
                     self._start = 0
@@ -135,11 +138,15 @@ class Http1:
             self._refuse(refusal)
             raise
 
-    def _begin_counted(self, head: Head) -> None:
+    def _begin(self, head: Head, data: bytes, start: int, end: int) -> None:
+        """Begin the message whose head, `data[start:end]`, the lane took."""
         self._scan = None
         length = head.block.content_length
         if length:
             self._left = length
+            self._stage = _Stage.BODY
+        elif head.block.chunked:
+            self._message = ChunkedBody(Judge(self._limits, data[start:end]), self._limits, express=True)
             self._stage = _Stage.BODY
         else:
             self._stage = _Stage.DONE
@@ -172,9 +179,10 @@ class Http1:
         end = self._data.find(b"\r\n\r\n", self._start + max(checked - 2, 0))
         if end < 0:
             return None
-        head = lane.take(bytes(self._data[self._start : end + 4]), 0)
+        raw = bytes(self._data[self._start : end + 4])
+        head = lane.take(raw, 0)
         if head is not None:
-            self._begin_counted(head)
+            self._begin(head, raw, 0, lane.end)
             self._consume(end + 4)
         return head
 

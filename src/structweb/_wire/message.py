@@ -24,8 +24,7 @@ class Message:
         method, target, version = check_request_line(raw[:line_end])
         block = read_block(split_fields(raw[line_end + 2 : -2]), version)
         self.head = Head(method, target, version, block)
-        # Everything is complete when h11 hears of it: its own cap is a second fence around the limits.
-        self._judge = Judge(limits.request_line + (limits.fields + 1) * (limits.field + 2))
+        self._judge = Judge(limits)
         self._judge.hear(raw, h11.Request)
         self._left = block.content_length or 0
         self._chunked = ChunkedBody(self._judge, limits, express=express) if block.chunked else None
@@ -43,7 +42,7 @@ class Message:
     @property
     def chunk_ends(self) -> Sequence[int]:
         """Where chunks end in the piece that `read` returned last; nowhere without chunks."""
-        return self._chunked.ends if self._chunked is not None else ()
+        return self._chunked.chunk_ends if self._chunked is not None else ()
 
     def read(self, data: bytes | bytearray, start: int) -> tuple[bytes | None, int]:
         """Return the next piece of the body, and the index behind the bytes it took from `data`.
