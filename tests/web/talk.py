@@ -1,6 +1,6 @@
 """One handler, some bytes of requests, all bytes of the answers."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple
 
 import anyio
@@ -62,6 +62,11 @@ def parse(data: bytes, method: str = "GET") -> Reply:
     assert client.trailing_data[0] == b""
     fields = [(name.decode(), value.decode()) for name, value in head.headers.raw_items()]
     return Reply(head.status_code, head.reason.decode(), fields, body)
+
+
+def in_chunks(pieces: Iterable[bytes]) -> bytes:
+    """Return a chunked body that is read in `pieces`: plain chunks would come together, so these have an extension."""
+    return b"".join([b"%x;alone\r\n%b\r\n" % (len(piece), piece) for piece in pieces]) + b"0\r\n\r\n"
 
 
 def request_bytes(

@@ -17,13 +17,16 @@ from structweb._web.content import (
 from structweb._web.response import Response
 from structweb._web.streaming import StreamResponse
 from tests.web.served import serving
-from tests.web.talk import app_of, ask, parse, request_bytes, talk
+from tests.web.talk import app_of, ask, in_chunks, parse, request_bytes, talk
 
 pytestmark = pytest.mark.anyio
 
 
-async def looked_at(look, body=b"", *, pieces=None):
-    """Return what `look` makes of the stream of a request with `body`, or with `pieces` as chunks."""
+async def looked_at(look, body=b"", *, pieces=None, plain=False):
+    """Return what `look` makes of the stream of a request with `body`, or with `pieces` as chunks.
+
+    `plain` ones may come together.
+    """
     found = []
 
     async def handler(request):
@@ -33,7 +36,9 @@ async def looked_at(look, body=b"", *, pieces=None):
     if pieces is None:
         sent = request_bytes(method="POST", body=body)
     else:
-        chunks = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in [*pieces, b""])
+        chunks = in_chunks(pieces)
+        if plain:
+            chunks = chunks.replace(b";alone", b"")
         sent = request_bytes("/", "Transfer-Encoding: chunked", method="POST") + chunks
     assert parse(await talk(handler, sent)).status == 200
     return found[0]
@@ -196,15 +201,18 @@ async def test_iterations():
     async def marked(content):
         return await content.read(1), [chunk async for chunk in content.iter_chunks()]
 
-    assert await looked_at(marked, pieces=[b"ab", b"cd"]) == (b"a", [(b"b", True), (b"cd", True)])
+    for plain in (False, True):
+        found = await looked_at(marked, pieces=[b"ab", b"cd"], plain=plain)
+        assert found == (b"a", [(b"b", True), (b"cd", True)])
     assert await looked_at(lines, b"a\nb\nc") == [b"a\n", b"b\n", b"c"]
     assert await looked_at(chunked, b"abcde") == [b"ab", b"cd", b"e"]
     assert await looked_at(anything, b"a\nb\nc") == b"a\nb\nc"
     assert await looked_at(chunks, b"a\nb\nc") == b"a\nb\nc"
 
 
-@pytest.mark.parametrize("seed", range(30))
-async def test_readchunk_ends_where_a_chunk_ends_whatever_was_read_before(seed):
+@pytest.mark.parametrize("plain", [True, False])
+@pytest.mark.parametrize("seed", range(20))
+async def test_readchunk_ends_where_a_chunk_ends_whatever_was_read_before(seed, plain):
     random = Random(seed)
     pieces = [random.randbytes(random.choice([1, 2, 7, 300, 5000])) for _ in range(150)]
     body, ends = b"".join(pieces), set(accumulate(map(len, pieces)))
@@ -227,7 +235,7 @@ async def test_readchunk_ends_where_a_chunk_ends_whatever_was_read_before(seed):
             at += len(read)
         return at
 
-    assert await looked_at(look, pieces=pieces) == len(body)
+    assert await looked_at(look, pieces=pieces, plain=plain) == len(body)
 
 
 async def test_one_task_reads_at_a_time():

@@ -11,7 +11,7 @@ import pytest
 from structweb import web
 from structweb._wire.codings import ContentCoding, available_codings, coding_module, make_encoder
 from structweb.testing import memory_pipe
-from tests.web.talk import ask, parse, request_bytes, talk
+from tests.web.talk import ask, in_chunks, parse, request_bytes, talk
 
 pytestmark = pytest.mark.anyio
 
@@ -58,11 +58,9 @@ async def test_deflate_may_lack_its_header():
 @pytest.mark.parametrize("size", [1, 100, 10_000])
 async def test_chunks_may_end_anywhere(size: int):
     data = gzip.compress(TEXT)
-    chunks = b"".join(
-        b"%x\r\n%b\r\n" % (len(piece), piece) for piece in (data[at : at + size] for at in range(0, len(data), size))
-    )
+    chunks = in_chunks([data[at : at + size] for at in range(0, len(data), size)])
     head = request_bytes("/", "Content-Encoding: gzip", "Transfer-Encoding: chunked", method="POST")
-    reply = parse(await talk(echo, head + chunks + b"0\r\n\r\n"), "POST")
+    reply = parse(await talk(echo, head + chunks), "POST")
     assert reply.body == TEXT
 
 

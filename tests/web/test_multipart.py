@@ -24,7 +24,7 @@ from structweb._wire.disposition import BadContentDispositionHeader, BadContentD
 from structweb._wire.multipart import MultipartError
 from structweb._wire.part_coding import UnknownEncodingError
 from tests.web.served import serving
-from tests.web.talk import app_of, parse, talk
+from tests.web.talk import app_of, in_chunks, parse, talk
 
 pytestmark = pytest.mark.anyio
 
@@ -43,7 +43,7 @@ def sent(body, content_type=MIXED, *, chunk=0):
     if not chunk:
         return head(content_type, len(body)) + body
     pieces = [body[start : start + chunk] for start in range(0, len(body), chunk)]
-    return head(content_type) + b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in [*pieces, b""])
+    return head(content_type) + in_chunks(pieces)
 
 
 def part(body, *fields, boundary="B"):

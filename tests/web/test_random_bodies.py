@@ -15,11 +15,11 @@ pytestmark = pytest.mark.anyio
 
 
 def chunked(random: Random, data: bytes) -> bytes:
-    """Return `data` in chunks of random sizes."""
+    """Return `data` in chunks of random sizes, of which only the plain ones come together."""
     sent, start = [], 0
     while start < len(data):
         piece = data[start : start + random.choice([1, 1, 2, 3, 100, 5000])]
-        sent.append(b"%x\r\n%b\r\n" % (len(piece), piece))
+        sent.append(b"%x%b\r\n%b\r\n" % (len(piece), random.choice([b"", b"", b"", b";a"]), piece))
         start += len(piece)
     return b"".join([*sent, b"0\r\n\r\n"])
 
