@@ -39,7 +39,18 @@ def awaitable_of(func: Callable[[Unpack[Ts]], Any], *args: *Ts) -> Any:  # Any: 
 class Crew:
     """A task group inside its owner's lifetime, which costs next to nothing until its first task."""
 
-    __slots__ = ("_closed", "_emptied", "_ended", "_failures", "_group", "_on_failure", "_owner", "_scopes")
+    __slots__ = (
+        "_closed",
+        "_ended",
+        "_ending",
+        "_failures",
+        "_group",
+        "_late",
+        "_on_failure",
+        "_one_ended",
+        "_owner",
+        "_scopes",
+    )
 
     def __init__(self, group: TaskGroup, on_failure: Callable[[], object], *, owner: str = "a connection") -> None:
         """Make a crew whose tasks run in `group`.  When one fails, `on_failure` is called, to cancel its `owner`."""
@@ -49,11 +60,16 @@ class Crew:
         #: The tasks that run: their scopes, and what they await.  None before the first one.
         self._scopes: dict[anyio.CancelScope, object] | None = None
         self._failures: list[BaseException] = []
+        #: What tasks raised that `end` had told to end.
+        self._late: list[BaseException] = []
         #: Whether no more may start.
         self._closed = False
-        #: Set when the last task has ended: for `dismiss`, and for `join`.
+        #: Whether `end` waits.
+        self._ending = False
+        #: Set when the last task has ended, for `dismiss`.
         self._ended: anyio.Event | None = None
-        self._emptied: anyio.Event | None = None
+        #: Set when the next task ends; None while nobody waits for that.
+        self._one_ended: anyio.Event | None = None
 
     @property
     def needed(self) -> bool:
@@ -63,7 +79,12 @@ class Crew:
     @property
     def dismissed(self) -> bool:
         """Whether its tasks were told to end."""
-        return self._ended is not None
+        return self._ended is not None or self._ending
+
+    @property
+    def running(self) -> frozenset[anyio.CancelScope]:
+        """The tasks that run now, to tell those that start later from them."""
+        return frozenset(self._scopes or ())
 
     def start_soon(
         self, func: Callable[[Unpack[Ts]], Coroutine[Any, Any, object]], *args: *Ts, name: object = None
@@ -92,17 +113,25 @@ class Crew:
             # In the outermost frame of a task a cancellation has done its work; a stray one would, on asyncio,
             # cancel all connections of the group.
             if not isinstance(exc, anyio.get_cancelled_exc_class()):
-                self._failures.append(exc)
-                if (
-                    self._ended is None
-                ):  # else `dismiss` raises it, and its owner may have something to see to before it ends
-                    self._on_failure()
+                self._failed(exc, told=scope.cancel_called)
         finally:
             del scopes[scope]
-            if not scopes:
-                for waited_for in (self._ended, self._emptied):
-                    if waited_for is not None:
-                        waited_for.set()
+            if self._one_ended is not None:
+                self._one_ended.set()
+                self._one_ended = None
+            if not scopes and self._ended is not None:
+                self._ended.set()
+
+    def _failed(self, error: BaseException, *, told: bool) -> None:
+        if self._ended is not None:
+            self._failures.append(
+                error
+            )  # `dismiss` raises it, and its owner may have something to see to before it ends
+        elif told:
+            self._late.append(error)
+        else:
+            self._failures.append(error)
+            self._on_failure()
 
     def close(self) -> None:
         """Start no more tasks."""
@@ -110,16 +139,35 @@ class Crew:
 
     def place(self) -> str | None:
         """Return where the oldest task waits that its owner waits for, for reports; None if it waits for none."""
-        if self._emptied is None or not self._scopes:
+        if self._one_ended is None or not self._scopes:
             return None
         return await_point(next(iter(self._scopes.values())))
 
     async def join(self) -> None:
         """Wait until all tasks have ended by themselves, and raise what they raised."""
-        while self._scopes:
-            self._emptied = anyio.Event()
-            await self._emptied.wait()
+        await self.outwait()
         self._raise_failures()
+
+    async def outwait(self, but: frozenset[anyio.CancelScope] = frozenset()) -> None:
+        """Wait until all tasks but those have ended by themselves."""
+        while self._scopes and not self._scopes.keys() <= but:
+            await self._next_end()
+
+    async def end(self, but: frozenset[anyio.CancelScope] = frozenset()) -> None:
+        """End all tasks but those, wait for them, and raise what they raised meanwhile; others may start behind it.
+
+        Its own cancellation does not shorten the wait.
+        """
+        self._ending = True
+        with anyio.CancelScope(shield=True):  # as in `dismiss`
+            while self._scopes and (left := self._scopes.keys() - but):
+                for scope in left:
+                    scope.cancel()
+                await self._next_end()
+        self._ending = False
+        late, self._late = self._late, []
+        if late:
+            raise BaseExceptionGroup(f"tasks of {self._owner} failed", late)
 
     async def dismiss(self) -> None:
         """End all tasks, wait for them, and raise what they raised.  Its own cancellation does not shorten the wait.
@@ -134,6 +182,11 @@ class Crew:
             with anyio.CancelScope(shield=True):  # awaits our own tasks, which have been told to end; no peer
                 await self._ended.wait()
         self._raise_failures()
+
+    async def _next_end(self) -> None:
+        if self._one_ended is None:
+            self._one_ended = anyio.Event()
+        await self._one_ended.wait()
 
     def _raise_failures(self) -> None:
         failures, self._failures = self._failures, []

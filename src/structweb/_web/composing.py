@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from structweb._web.cors import innermost, is_preflight
 from structweb._web.deadlines import timed
+from structweb._web.entourage import with_its_tasks
 from structweb._web.errors import HTTPNotFound
 from structweb._web.middleware import compose, surround
 from structweb._web.policy import Bounds, bounds_of
@@ -24,7 +25,10 @@ def compose_lineage(lineage: Lineage) -> Handler:
     """Return the handler of a route with everything around it, and keep it for the next request of the same kind."""
     route = lineage.route
     bounds = _bounds(lineage)
-    handler = surround(route.handler, route.middlewares)
+    handler = route.handler
+    if route.middlewares or any(app.middlewares for app in lineage.apps):
+        handler = with_its_tasks(handler)
+    handler = surround(handler, route.middlewares)
     if bounds.handler_timeout is not None or bounds.deadline_header is not None:
         handler = timed(handler, bounds.handler_timeout, bounds.deadline_header)
     handler = _bounded(compose(handler, lineage.apps), bounds, lineage.apps)

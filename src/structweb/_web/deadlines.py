@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from structweb._server.reasons import CancelReason
+from structweb._web.entourage import end_tasks, outwait_tasks, running
 from structweb._web.errors import HTTPBadRequest
 from structweb._web.routes import Handler
 
@@ -24,7 +25,7 @@ _SECONDS: Final = re.compile(r"[0-9]{1,10}(\.[0-9]{1,10})?")
 def timed(handler: Handler, seconds: float | None, header: str | None) -> Handler:
     """Return `handler` with a TimeoutError for running longer than `seconds`, or than the client waits by its `header`.
 
-    Middlewares of applications can still answer it.
+    The tasks that it spawns count.  Middlewares of applications can still answer it.
     """
 
     async def call(request: "Request") -> "StreamResponse":
@@ -38,8 +39,15 @@ def timed(handler: Handler, seconds: float | None, header: str | None) -> Handle
         with anyio.fail_after(limit) as scope:
             request._deadline = scope.deadline
             exchange.time_limit = scope
+            others = running(exchange)
             try:
-                return await handler(request)
+                response = await handler(request)
+                if exchange.crew is not None:
+                    await outwait_tasks(exchange, others)  # what it has spawned is part of its work
+                return response
+            except BaseException:
+                await end_tasks(exchange, others)
+                raise
             finally:
                 if scope.cancel_called:
                     logger.debug("Handler cancelled, %s (%r)", CancelReason.DEADLINE.value, exchange.head)

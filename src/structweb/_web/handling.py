@@ -33,6 +33,7 @@ from structweb._server.writing import Stage
 from structweb._web.app import Application
 from structweb._web.composing import bound_route, compose_lineage, compose_unmatched
 from structweb._web.crash import crash_page
+from structweb._web.entourage import log_failures
 from structweb._web.errors import (
     HTTPBadRequest,
     HTTPException,
@@ -80,11 +81,6 @@ class Unanswered(NamedTuple):
 
 def _has_prepare_receivers(app: Application) -> bool:
     return bool(app.on_response_prepare) or any(map(_has_prepare_receivers, app.subapps))
-
-
-def _is_of_client(error: BaseException, exchange: Exchange) -> bool:
-    """Tell whether an error is the client's: it has sent what is no body, or too little of it, or has left."""
-    return isinstance(error, Refusal) or (isinstance(error, ConnectionError) and exchange.peer_gone)
 
 
 async def dismissed(crew: Crew) -> ExceptionGroup[Exception] | None:
@@ -195,13 +191,8 @@ class AnsweringHandler(ABC, Generic[R]):
             why = exchange.cancel_reason or CancelReason.SIBLING_ERROR
             self._logger.debug("Tasks cancelled, %s (%r)", why.value, exchange.head)
         failure = await dismissed(crew)
-        if failure is None:
-            return
-        of_client, others = failure.split(lambda exc: _is_of_client(exc, exchange))
-        if of_client is not None:
-            self._logger.debug("Tasks of %r were failed by the client", exchange.head, exc_info=unwrapped(of_client))
-        if others is not None:
-            self._logger.error("Tasks of %r failed as well", exchange.head, exc_info=unwrapped(others))
+        if failure is not None:
+            log_failures(failure, exchange, self._logger)
 
     async def _struck(self, request: R, exchange: Exchange, crew: Crew) -> StreamResponse | None:
         """End the tasks of a request that was cancelled; if one of them was why, answer what it raised."""

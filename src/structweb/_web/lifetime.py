@@ -65,7 +65,8 @@ class RequestLifetime:
         """Run ``func(*args)`` beside the handler, as a task of this request.
 
         The response waits for it: a handler that returns has its tasks ended by themselves before its response is
-        sent (or a streamed one is finished); a handler that raises or is cancelled has them cancelled.  A task that
+        sent (or a streamed one is finished); a handler that raises or is cancelled has them cancelled,
+        also where a middleware answers for it; `handler_timeout` counts for them, too.  A task that
         raises cancels the handler and its siblings, and what it raised is answered as if the handler had raised it;
         the connection ends with that.  Work that outlives the response is for `Application.start_soon` and jobs.
         Raises RuntimeError when the request is over, TypeError for what is no function.
