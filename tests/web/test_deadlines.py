@@ -1,6 +1,7 @@
 """The time a handler has, by its route and by its client."""
 
 import math
+from contextlib import suppress
 
 import anyio
 import pytest
@@ -112,3 +113,41 @@ async def test_without_a_limit_there_is_no_deadline():
 def test_the_header_needs_a_name(name: str):
     with pytest.raises(ValueError, match="deadline_header must be the name of a header, got"):
         web.Application(deadline_header=name)
+
+
+@pytest.mark.parametrize("spawned", [False, True])
+async def test_a_shield_that_has_held_the_deadline_back_is_lifted_by_name(spawned: bool, caplog):
+    async def save(request: web.Request) -> None:
+        async with request.atomic(deadline=5):
+            await anyio.sleep(100)
+
+    async def handler(request: web.Request) -> web.Response:
+        if spawned:
+            request.spawn(save, request)
+            await anyio.sleep(100)
+        await save(request)
+        raise AssertionError
+
+    start = anyio.current_time()
+    reply = await ask(app_with(handler, handler_timeout=2))
+    assert reply.status == 504
+    assert anyio.current_time() - start == pytest.approx(5, abs=1)
+    (record,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert "A shield was lifted, its deadline has passed: peer" in record.getMessage()
+    assert ", deadline" in record.getMessage()
+    assert f"at {__file__}:" in record.getMessage()
+
+
+async def test_a_shield_of_a_middleware_behind_it_has_nothing_to_hold_back(caplog):
+    @web.middleware
+    async def save(request: web.Request, handler) -> web.StreamResponse:
+        with suppress(TimeoutError):
+            await handler(request)
+        async with request.atomic(deadline=3):
+            await anyio.sleep(10)
+        return web.Response(text="saved")
+
+    app = web.Application(middlewares=[save])
+    app.router.add_get("/", slow, handler_timeout=2)
+    assert (await ask(app)).body == b"saved"
+    assert "lifted" not in caplog.text

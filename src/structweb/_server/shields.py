@@ -5,6 +5,7 @@ up, or when a shutdown cannot wait any longer: what held back until then cancels
 """
 
 import math
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
@@ -101,11 +102,24 @@ class Shield:
         if not self._scope.shield:
             return
         self._scope.shield = False
-        if self._connection.scope.cancel_called:  # else it has held nothing back
+        held_back = self._held_back()
+        if held_back is not None:
             record = self._connection.record(anyio.current_time())
+            record = replace(record, reason=record.reason or held_back)
             server_logger.warning("A shield was lifted, %s: %s", reason, record)
             if self._registry.lifted is not None:
                 self._registry.lifted.append(record)
+
+    def _held_back(self) -> str | None:
+        """Return why what is behind it was cancelled; None if it was not."""
+        connection = self._connection
+        if connection.scope.cancel_called:
+            return connection.reason
+        exchange = connection.exchange
+        limit = None if exchange is None else exchange.time_limit
+        if exchange is None or (limit is not None and limit.cancelled_caught):  # caught: who is behind that goes on
+            return None
+        return exchange.cancel_reason
 
     async def __aenter__(self) -> Self:
         await checkpoint_if_cancelled()
