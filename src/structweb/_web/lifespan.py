@@ -112,6 +112,8 @@ class Lifespan:
         self._started = False
         self._on_failure = on_failure
         self._background = BackgroundTasks(self._stop)
+        self._unwinding: Unwinding | None = None
+        self._hurried = False
 
     async def __aenter__(self) -> Self:
         if self._stage is not Stage.NEW:
@@ -161,6 +163,12 @@ class Lifespan:
         if self._stage is not Stage.RUNNING:
             raise RuntimeError(f"cannot start {func!r}: the lifespan of {self._app!r} is {self._stage.value}")
         self._background.start_soon(func, *args, name=name)
+
+    def hurry(self) -> None:
+        """Cut each clean-up at its first await, the one under way at the one where it stands.  May be called at any time."""
+        self._hurried = True
+        if self._unwinding is not None:
+            self._unwinding.hurry()
 
     def _stop(self) -> None:
         """End the body: a background task has failed."""
@@ -220,7 +228,9 @@ class Lifespan:
         self.notice.give()
         background = self._background
         interrupt = exc if exc is not None and is_cancellation(exc) else None
-        unwinding = Unwinding(background.task_group, self.grace, interrupt)
+        self._unwinding = unwinding = Unwinding(background.task_group, lambda: self.grace, interrupt)
+        if self._hurried:
+            unwinding.hurry()
         # What comes behind it needs some of the time that a cancelled task has for all.
         seconds = self.grace / 2 if is_ending() else self.cleanup_timeout
         ending = Step("tasks", "of background tasks", partial(background.stop, seconds), math.inf)

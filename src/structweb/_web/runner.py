@@ -356,7 +356,7 @@ class AppRunner(BaseRunner):
         self._body.cancel("service failed")
 
     def _end_at_once(self) -> None:
-        self._life.grace = 0
+        self._life.hurry()
         super()._end_at_once()
 
 

@@ -48,7 +48,7 @@ class Unwinding:
     What looks at their time runs in `task_group`, the outermost one of what is cleaned up.
     """
 
-    def __init__(self, task_group: TaskGroup, grace: float, interrupt: BaseException | None) -> None:
+    def __init__(self, task_group: TaskGroup, grace: Callable[[], float], interrupt: BaseException | None) -> None:
         self.errors: list[Exception] = []
         #: The cancellation (or KeyboardInterrupt, SystemExit) that is on its way outwards meanwhile.
         self.interrupt = interrupt
@@ -56,18 +56,37 @@ class Unwinding:
         self.records: list[StepRecord] = []
         self._task_group = task_group
         self._grace = grace
-        self._limit: float | None = None
+        #: When the surroundings were found to be cancelled.
+        self._cancelled_at: float | None = None
+        self._hurried = False
+        #: The step under way, and what it runs in.
+        self._current: tuple[Step, anyio.CancelScope] | None = None
+
+    def hurry(self) -> None:
+        """Cut the step under way, and each one behind it at its first await."""
+        self._hurried = True
+        if self._current is not None:
+            self._cut(*self._current, "clean-up is in a hurry")
+
+    @staticmethod
+    def _cut(step: Step, scope: anyio.CancelScope, reason: str) -> None:
+        """Cancel a step, and note where it is."""
+        if not step.late:
+            step.late = True
+            step.waits_at = await_point(step.awaited) or ""
+        scope.cancel(reason)
 
     async def run(self, step: Step, scope: anyio.CancelScope) -> None:
         """Run `step` and exit `scope`, which was entered before; shield it if the surroundings are cancelled."""
         start = anyio.current_time()
         limit = start + step.budget
         if is_ending():
-            if self._limit is None:
-                self._limit = start + self._grace
-            limit = min(limit, self._limit)
+            if self._cancelled_at is None:
+                self._cancelled_at = start
+            limit = min(limit, self._cancelled_at + self._grace())
             scope.shield = True
-        if limit <= start:
+        self._current = step, scope
+        if limit <= start or self._hurried:
             scope.cancel("clean-up has no time any more")
         elif limit < math.inf:
             step.watched = watched = anyio.Event()
@@ -87,6 +106,7 @@ class Unwinding:
             self.interrupt = unwrapped(exc)
             cut = is_cancellation(exc)
         finally:
+            self._current = None
             step.awaited = None
             if step.watched is not None:
                 step.watching.cancel()
@@ -125,9 +145,7 @@ class Unwinding:
         try:
             with step.watching:
                 await anyio.sleep_until(limit)
-                step.late = True
-                step.waits_at = await_point(step.awaited) or ""
-                scope.cancel("clean-up has used up its time")
+                self._cut(step, scope, "clean-up has used up its time")
                 while True:
                     await anyio.sleep(NAMING_INTERVAL)
                     where = await_point(step.awaited)
