@@ -337,6 +337,14 @@ def test_an_address_that_is_taken_is_one_line(folder: Path):
     assert "Traceback" not in done.stderr
 
 
+def test_a_path_that_cannot_be_is_one_line(folder: Path):
+    (folder / "file").touch()
+    done = run(folder, *SERVE, "-U", "file/sock", "mine:make")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith("error: cannot listen on unix socket 'file/sock': Not a directory")
+    assert "Traceback" not in done.stderr
+
+
 def test_version_and_help(folder: Path):
     from structweb import __version__
 

@@ -99,6 +99,13 @@ async def test_an_unknown_host_is_named_in_the_error(tcp):
         await tcp("no-such-host.invalid", 0)
 
 
+@pytest.mark.parametrize("host", ["a..b", "a" * 100, "\udcff", "a\0b"])
+async def test_what_no_host_is_called_is_named_in_the_error(tcp, host: str):
+    with pytest.raises(OSError, match="cannot listen on host ") as caught:
+        await tcp(host, 0)
+    assert repr(host) in str(caught.value)
+
+
 @pytest.fixture
 def resolver(monkeypatch):
     """Have the system's resolver say something else."""
@@ -295,6 +302,15 @@ def test_a_path_that_cannot_be_is_named_in_the_error(unix, tmp_path):
         unix(tmp_path / "missing" / "app.sock")
     with pytest.raises(OSError, match=r"cannot listen on unix socket '.*aaa': AF_UNIX path too long"):
         unix(tmp_path / ("a" * 200))
+
+
+@pytest.mark.parametrize("name", ["file/sock", "loop/sock", "s" * 300, "s\0s"])
+def test_a_path_that_nothing_can_have_is_named_in_the_error(unix, tmp_path, name: str):
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(OSError, match=r"cannot listen on unix socket .*: ") as caught:
+        unix(str(tmp_path / name))
+    assert repr(str(tmp_path / name)) in str(caught.value)
 
 
 def test_a_file_that_cannot_be_removed_is_a_warning(unix, tmp_path, caplog):

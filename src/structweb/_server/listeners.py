@@ -124,13 +124,18 @@ def open_unix(
     name = os.fspath(path)
     abstract = name.startswith("\0")
     if not abstract:
-        _clear_way(name)
+        try:
+            _clear_way(name)
+        except ListenError:
+            raise
+        except (OSError, ValueError) as exc:  # somewhere on the way to it; or a NUL in the midst of it
+            raise _no_unix(name, exc) from exc
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         try:
             sock.bind(name)
         except OSError as exc:
-            raise ListenError(exc.errno, f"cannot listen on unix socket {name!r}: {exc.strerror or exc}") from exc
+            raise _no_unix(name, exc) from exc
         file = None
         if not abstract:
             found = Path(name).stat()
@@ -141,6 +146,12 @@ def open_unix(
     except BaseException:
         sock.close()
         raise
+
+
+def _no_unix(name: str, exc: OSError | ValueError) -> ListenError:
+    """Return what is said of a path that cannot be listened on."""
+    code, reason = (exc.errno, exc.strerror) if isinstance(exc, OSError) else (errno.EINVAL, None)
+    return ListenError(code, f"cannot listen on unix socket {name!r}: {reason or exc}")
 
 
 def adopt_socket(sock: socket.socket, *, ssl_context: ssl.SSLContext | None = None, backlog: int = BACKLOG) -> Listener:
@@ -168,12 +179,14 @@ async def _resolve(host: str | None, port: int) -> tuple[str | None, list[_Place
     try:
         # Numbers (and None) need no resolver, and so no thread.
         numeric = passive | socket.AI_NUMERICHOST
-        found: Any = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=numeric)  # Any: the same
-    except socket.gaierror:
         try:
+            found: Any = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=numeric)  # Any: the same
+        except socket.gaierror:
             found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=passive)
-        except socket.gaierror as exc:
-            raise ListenError(exc.errno, f"cannot listen on host {host!r}: {exc.strerror}") from exc
+    except socket.gaierror as exc:
+        raise ListenError(exc.errno, f"cannot listen on host {host!r}: {exc.strerror}") from exc
+    except ValueError as exc:  # a UnicodeError, for what no name of a host can be; or a NUL in it
+        raise ListenError(errno.EINVAL, f"cannot listen on host {host!r}: {exc}") from exc
     known = (socket.AF_INET, socket.AF_INET6)
     return host, list(dict.fromkeys((family, address) for family, _, _, _, address in found if family in known))
 
