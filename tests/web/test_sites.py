@@ -4,6 +4,7 @@ import socket
 import ssl
 from pathlib import Path
 
+import anyio
 import pytest
 import trustme
 from anyio.streams.tls import TLSStream
@@ -243,6 +244,76 @@ async def test_starting_and_stopping_out_of_turn(runner: web.AppRunner):
     await site.stop()
     with pytest.raises(RuntimeError, match="cannot stop"):
         await site.stop()
+
+
+@pytest.fixture
+def resolver(monkeypatch: pytest.MonkeyPatch):
+    """A name that stands for two addresses, as soon as `resolve` is set."""
+    resolving, resolve = anyio.Event(), anyio.Event()
+
+    async def slowly(host: str, *args, **kwargs):
+        resolving.set()
+        await resolve.wait()
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (name, 0)) for name in ("127.0.0.1", "127.0.0.2")]
+
+    monkeypatch.setattr(anyio, "getaddrinfo", slowly)
+    return resolving, resolve
+
+
+async def test_a_site_that_is_stopped_before_it_listens_does_not_listen(runner: web.AppRunner, resolver):
+    resolving, resolve = resolver
+    site = web.TCPSite(runner, "slow.test", 0)
+
+    async def start() -> None:
+        with pytest.raises(RuntimeError, match="cannot start <TCPSite .*>: it was stopped before it listened"):
+            await site.start()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(start)
+        await resolving.wait()
+        await site.stop()
+        resolve.set()
+    assert (site.addresses, runner.sites) == ([], set())
+    await site.start()
+    assert {address[0] for address in site.addresses} == {"127.0.0.1", "127.0.0.2"}
+
+
+@pytest.mark.parametrize("how", ["runner", "server", "cancelled"])
+async def test_a_server_that_ends_before_a_site_listens_leaves_no_socket(resolver, how: str):
+    """The leak guard would see it."""
+    resolving, resolve = resolver
+    ended: list[type[BaseException]] = []
+
+    async def start(site: web.TCPSite) -> None:
+        try:
+            await site.start()
+        except BaseException as exc:
+            ended.append(type(exc))
+            if type(exc) is not RuntimeError:
+                raise
+
+    async with anyio.create_task_group() as group:
+        async with web.AppRunner(web.Application()) as runner:
+            group.start_soon(start, web.TCPSite(runner, "slow.test", 0))
+            await resolving.wait()
+            if how == "server":
+                await runner.server.shutdown(0)
+                resolve.set()
+                await anyio.wait_all_tasks_blocked()
+                assert not runner.sites
+        if how == "cancelled":
+            group.cancel_scope.cancel()
+        resolve.set()
+    assert ended == [anyio.get_cancelled_exc_class() if how == "cancelled" else RuntimeError]
+
+
+async def test_a_socket_that_was_given_serves_once(runner: web.AppRunner):
+    site = web.SockSite(runner, socket.create_server(("127.0.0.1", 0)))
+    await site.start()
+    await site.stop()
+    with pytest.raises(OSError, match="cannot listen on a socket that has been closed"):
+        await site.start()
+    assert not runner.sites
 
 
 async def test_a_site_needs_a_runner_that_is_up():

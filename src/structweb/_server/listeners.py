@@ -164,6 +164,8 @@ def adopt_socket(sock: socket.socket, *, ssl_context: ssl.SSLContext | None = No
         raise ValueError(
             f"can only listen on a stream socket of INET, INET6 or UNIX, got {sock.type!r} of {sock.family!r}"
         )
+    if sock.fileno() < 0:
+        raise ListenError(errno.EBADF, "cannot listen on a socket that has been closed")
     return _listener(sock, backlog, ssl_context, None)
 
 

@@ -57,6 +57,8 @@ class BaseSite(ABC):
         self._backlog = backlog
         self._gated, self._proxies = _proxies(proxy_protocol)
         self._listening: list[Listening] = []
+        #: The last `start`, unless a `stop` has come behind it.
+        self._attempt: object = None
 
     @property
     @abstractmethod
@@ -73,17 +75,26 @@ class BaseSite(ABC):
         """Listen: when this returns, clients can connect.
 
         Raises OSError, naming the address, when it cannot be had; RuntimeError when the site has been started
-        already, or its runner has been cleaned up.
+        already, its runner has been cleaned up, or `stop` is called before it listens.
         """
         self._runner.register(self)
+        self._attempt = attempt = object()
         try:
             listeners = await self._bind()
+            try:
+                if self._attempt is not attempt:
+                    raise RuntimeError(f"cannot start {self!r}: it was stopped before it listened")
+                if self._gated:
+                    listeners = tuple(replace(one, gate=ProxyGate(self._proxies, one.url)) for one in listeners)
+                self._listening = [self._runner.listen(listener) for listener in listeners]
+            except BaseException:
+                for listener in listeners:
+                    listener.close()
+                raise
         except BaseException:
-            self._runner.unregister(self)
+            if self._attempt is attempt and self in self._runner.sites:  # clean-up has forgotten all of them
+                self._runner.unregister(self)
             raise
-        if self._gated:
-            listeners = tuple(replace(one, gate=ProxyGate(self._proxies, one.url)) for one in listeners)
-        self._listening = [self._runner.listen(listener) for listener in listeners]
 
     async def stop(self) -> None:
         """Listen no more: when this returns, new connections are refused.  Those that were accepted live on.
@@ -91,6 +102,7 @@ class BaseSite(ABC):
         Raises RuntimeError when the site does not listen.
         """
         self._runner.unregister(self)
+        self._attempt = None
         listening, self._listening = self._listening, []
         for one in listening:
             await one.stop()
@@ -202,7 +214,7 @@ class UnixSite(BaseSite):
 
 
 class SockSite(BaseSite):
-    """Listens on a bound stream socket: INET, INET6 or UNIX.  Once started, the site closes it when it stops."""
+    """Listens on a bound stream socket: INET, INET6 or UNIX.  Once started, the site closes it when it stops, for good."""
 
     def __init__(
         self,
