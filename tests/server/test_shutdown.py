@@ -375,7 +375,7 @@ async def test_an_error_of_on_shutdown_is_raised_when_everything_has_ended(conne
 # -- in a hurry, twice, cancelled ----------------------------------------------------------------------------------
 
 
-async def test_hurry_during_a_shutdown_ends_it_at_once(connect):
+async def test_hurry_during_a_shutdown_ends_it_at_once(connect, caplog):
     async with engine_for(wait_for_ever) as engine, anyio.create_task_group() as group:
         client = await connect(engine, GET)
 
@@ -390,6 +390,8 @@ async def test_hurry_during_a_shutdown_ends_it_at_once(connect):
         assert since(start) == pytest.approx(2)
         assert await client.receive_all() == b""
     assert len(report.cancelled) == 1
+    assert "on_shutdown was cancelled: the server is in a hurry" in caplog.text
+    assert "within the shutdown timeout" not in caplog.text
 
 
 async def test_hurry_before_a_shutdown_leaves_it_nothing_to_wait_for(connect):

@@ -130,7 +130,9 @@ class Guests:
                 said = True
             patience.deadline = start + timeout
             await self.gone_within(math.inf)
-        if not said:
+        if not said and self.hurried:
+            server_logger.warning("on_shutdown was cancelled: the server is in a hurry")
+        elif not said:
             server_logger.warning("on_shutdown did not end within the shutdown timeout of %g s: cancelled", timeout)
         return failure
 
