@@ -330,3 +330,11 @@ def test_every_option_of_the_command_line_is_documented():
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     rows = re.findall(r"^\| (?:`-\w`, )?`(--[\w-]+)` \|", (REFERENCE / "cli.md").read_text(), re.MULTILINE)
     assert sorted(rows) == sorted(set(re.findall(r"--[a-z][\w-]*", said)) - {"--help"})
+
+
+def test_every_logger_is_documented():
+    sources = "".join(path.read_text() for path in SOURCE.rglob("*.py"))
+    names = set(re.findall(r'getLogger\("(structweb\.\w+)"\)', sources))
+    page = (REFERENCE.parent / "how-to" / "deploy.md").read_text()
+    assert len(names) > 3
+    assert [name for name in sorted(names) if f"`{name}`" not in page] == []
