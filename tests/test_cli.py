@@ -263,6 +263,7 @@ def test_a_timeout_of_the_shutdown(folder: Path):
         (["mine:number"], "mine:number must be a callable that takes a list of arguments, got 5"),
         (["mine:alone"], "got <function alone at 0x"),
         (["mine:alone", "x"], "too many positional arguments"),
+        (["mine:app", "--shutdown-timout", "5"], "an application, which takes no arguments, got --shutdown-timout 5"),
         (["mine:make_none"], "mine:make_none must return a web.Application or an awaitable of one, got None"),
         (["-P", "http", "mine:make"], "argument -P/--port: expected a port from 0 to 65535, got 'http'"),
         (["-P", "65536", "mine:make"], "argument -P/--port: expected a port from 0 to 65535, got '65536'"),

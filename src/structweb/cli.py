@@ -181,6 +181,8 @@ def _make(
 ) -> Application | Awaitable[Application]:
     """Call what `entry` names with the arguments left over; end the program with a usage error if that is no use."""
     if isinstance(make, Application):
+        if rest:
+            parser.error(f"{entry} is an application, which takes no arguments, got {' '.join(rest)}")
         return make
     if not callable(make):
         parser.error(f"{entry} must be a callable that takes a list of arguments, got {make!r}")
