@@ -67,6 +67,12 @@ async def test_what_is_no_number_of_seconds_is_refused(value: str):
     assert b"X-Timeout must be a decimal number of seconds, got " in reply.body
 
 
+async def test_a_header_that_comes_twice_is_refused():
+    reply = await ask(app_with(slow, deadline_header="X-Timeout"), "/", "X-Timeout: 6", "X-Timeout: 1")
+    assert reply.status == 400
+    assert b"got '6, 1'" in reply.body
+
+
 async def test_a_sub_application_may_ask_for_it_and_a_route_may_not():
     subapp = web.Application(deadline_header="X-Timeout")
     subapp.router.add_get("/all", left)

@@ -59,9 +59,10 @@ def timed(handler: Handler, seconds: float | None, header: str | None) -> Handle
 
 def _asked(request: "Request", header: str) -> float | None:
     """Return how many seconds the client waits, None if it does not say; a 400 for anything else."""
-    value = request.headers.get(header)
-    if value is None:
+    values = request.headers.getall(header, ())
+    if not values:
         return None
+    value = ", ".join(values)  # what several lines mean (RFC 9110 section 5.3)
     if not _SECONDS.fullmatch(value):
         raise HTTPBadRequest(text=f"{header} must be a decimal number of seconds, got {value[:50]!r}")
     return float(value)
