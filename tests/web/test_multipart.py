@@ -675,5 +675,38 @@ async def test_every_part_is_closed_when_sending_is_cancelled():
     assert sorted(closed) == ["a", "b"]
 
 
+async def test_every_part_is_closed_though_closing_one_is_cancelled():
+    """Generators that await something in their clean-up are cancelled there again: the file behind them has to be closed."""
+    file = io.BufferedReader(io.BytesIO())
+
+    async def endless():
+        while True:
+            yield b"x"
+            await anyio.sleep(1)
+
+    async def with_clean_up():
+        try:
+            yield b"y"
+        finally:
+            await anyio.sleep(1)
+
+    async def handler(request):
+        writer = MultipartWriter()
+        writer.append(endless())
+        for waiting in (with_clean_up(), with_clean_up()):
+            await anext(waiting)
+            writer.append(waiting)
+        writer.append(file)
+        return Response(body=writer)
+
+    async with serving(app_of(handler)) as served:
+        connection = served.connect()
+        await connection.stream.send(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+        await connection.stream.receive_until(b"\r\n1\r\nx")
+        connection.stream.close()
+        await anyio.sleep(10)
+    assert file.closed
+
+
 def test_not_multipart_is_both():
     assert issubclass(NotMultipartError, MultipartError)

@@ -264,8 +264,13 @@ class MultipartWriter(Payload):
     async def close(self) -> None:
         """Close every part, whatever becomes of the others."""
         self._consumed = True
+        cancelled: BaseException | None = None
         for part, _, _ in self._parts:
             try:
                 await part.close()
             except Exception:  # noqa: BLE001 - the others have to be closed, too
                 web_logger.exception("Error closing a part of a multipart body: %r", part)
+            except BaseException as exc:  # noqa: BLE001 - the same: a cancellation, mostly, of a clean-up that waits
+                cancelled = cancelled or exc
+        if cancelled is not None:
+            raise cancelled
