@@ -95,6 +95,36 @@ async def test_a_file_that_grows_does_not_outgrow_its_length(path: Path):
     assert len(reply.body) == int(reply.get("Content-Length"))
 
 
+@pytest.mark.parametrize("multipart", [False, True])
+async def test_a_file_that_grows_behind_the_head_is_sent_as_long_as_that_says(path: Path, multipart: bool):
+    """A log that is written to: between the head and the body, too, and while the file waits among other parts."""
+    handler = Sent(path)
+
+    def grow() -> None:
+        with path.open("ab") as file:
+            file.write(b"more")
+
+    async def growing(request: web.Request) -> web.Response:
+        response = await handler(request)
+        if multipart:
+            writer = structweb.MultipartWriter(boundary="-")
+            writer.append(response.body)
+            grow()
+            response = web.Response(body=writer)
+        await response.prepare(request)
+        grow()
+        return response
+
+    reply = await ask(growing)
+    assert len(reply.body) == int(reply.get("Content-Length"))
+    if multipart:
+        assert f"Content-Length: {len(DATA)}\r\n".encode() in reply.body
+        assert reply.body.endswith(b"\r\n\r\n" + DATA + b"\r\n-----\r\n")
+    else:
+        assert reply.body == DATA
+    assert handler.all_closed
+
+
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
 @pytest.mark.parametrize("status", [200, 204, 304])
 async def test_it_is_closed_though_nothing_of_it_is_sent(path: Path, method: str, status: int):

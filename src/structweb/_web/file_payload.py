@@ -51,12 +51,17 @@ class IOBasePayload(Payload):
 
     @property
     def size(self) -> int | None:
-        """The bytes from where the file stood when first asked to its end; None for a pipe and the like."""
-        start = self._find_start()
-        try:
-            return None if start is None else max(0, os.fstat(self._value.fileno()).st_size - start)
-        except (OSError, AttributeError, ValueError):  # no descriptor, or closed
-            return None
+        """The bytes from where the file stood to its end, when first asked; None for a pipe and the like.
+
+        What was told once holds, though the file may grow: it stands in a head that was sent.
+        """
+        if self._size is None:
+            start = self._find_start()
+            try:
+                self._size = None if start is None else max(0, os.fstat(self._value.fileno()).st_size - start)
+            except (OSError, AttributeError, ValueError):  # no descriptor, or closed
+                return None
+        return self._size
 
     def _find_start(self) -> int | None:
         """Return the position where the body begins; None if there are no positions."""
@@ -209,9 +214,11 @@ class BytesIOPayload(IOBasePayload):
 
     @property
     def size(self) -> int:
-        """The bytes from where it stood when first asked to its end."""
-        with self._value.getbuffer() as buffer:
-            return max(0, len(buffer) - (self._find_start() or 0))
+        """The bytes from where it stood to its end, when first asked."""
+        if self._size is None:
+            with self._value.getbuffer() as buffer:
+                self._size = max(0, len(buffer) - (self._find_start() or 0))
+        return self._size
 
     async def write_with_length(self, writer: PayloadWriter, content_length: int | None) -> None:
         """Write at most `content_length` bytes."""
