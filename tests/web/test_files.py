@@ -209,9 +209,19 @@ async def test_siblings(ten):
     made(ten.with_suffix(".txt.br"), b"brotli!")
     answer = await ask(ten, "Accept-Encoding: gzip, br", headers={"Vary": "Cookie"})
     assert (answer.body, answer.headers["content-encoding"]) == (b"brotli!", "br")
-    assert answer.headers["etag"] == f'"{MTIME * 10**9:x}-7"'
+    assert answer.headers["etag"] == f'"{MTIME * 10**9:x}-7-br"'
     answer = await ask(ten, "Accept-Encoding: br", "Range: bytes=0-0")
     assert (answer.status, answer.body, answer.headers["content-range"]) == (206, b"b", "bytes 0-0/7")
+
+
+async def test_siblings_as_long_and_as_old_as_the_file_have_other_tags(ten):
+    """As `gzip --keep` leaves them: what a client has of one coding must not pass for another."""
+    made(ten.with_suffix(".txt.gz"), b"gzipped10b")
+    made(ten.with_suffix(".txt.br"), b"brotli 10b")
+    tags = {(await ask(ten, f"Accept-Encoding: {coding}")).headers["etag"] for coding in ("identity", "gzip", "br")}
+    assert len(tags) == 3
+    answer = await ask(ten, "Accept-Encoding: gzip", "Range: bytes=5-", f"If-Range: {ETAG}")
+    assert (answer.status, answer.body) == (200, b"gzipped10b")
 
 
 async def test_a_link_is_no_sibling(ten, tmp_path):

@@ -114,6 +114,8 @@ def _open(
     if whole or head_only:
         file.close()
     tag = f"{status.st_mtime_ns:x}-{status.st_size:x}"
+    if coding is not None:
+        tag = f"{tag}-{coding}"  # a sibling may be as old and as long as the file
     fields = [("Content-Type", guess_type(PurePath(name).suffix))]
     if coding is not None:
         fields.append(("Content-Encoding", coding))
