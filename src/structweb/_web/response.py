@@ -33,6 +33,8 @@ ContentFields = tuple[()] | tuple[tuple[str, str]]
 _TEXT: Final = (("Content-Type", "text/plain; charset=utf-8"),)
 _TWO_TYPES: Final = "headers have a Content-Type: content_type and charset cannot be given as well"
 _BYTES: Final = (("Content-Type", OCTET_STREAM),)
+# Statuses that have no body to any method.
+_NO_CONTENT: Final = frozenset({204, 304})
 
 
 class _Missing(Enum):
@@ -267,7 +269,7 @@ class Response(StreamResponse):
             self._exchange = exchange
             if self._keep_alive is False:
                 exchange.keep_alive = False
-        fields: Fields = self._fields or (_BYTES if body else ())
+        fields: Fields = self._fields or (_BYTES if body and self._status not in _NO_CONTENT else ())
         if self._headers is not None:
             fields = self._own_fields(self._headers, exchange, has_body=bool(body))
         self._stage = _SENT
@@ -311,7 +313,7 @@ class Response(StreamResponse):
             self._compressed_from = body
 
     def _own_fields(self, headers: CIMultiDict[str], exchange: "Exchange", *, has_body: bool) -> Fields:
-        if has_body:
+        if has_body and self._status not in _NO_CONTENT:
             headers.setdefault(CONTENT_TYPE, OCTET_STREAM)
         if CONTENT_LENGTH in headers:
             self._drop_framing(exchange)

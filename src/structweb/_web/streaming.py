@@ -218,7 +218,7 @@ class StreamResponse(State, ResponseHeaders, ResponseCookies, CompressedBody):
                 raise RuntimeError("chunked encoding is for HTTP/1.1, the request is HTTP/1.0")
         elif length or method != "HEAD":  # to HEAD, an empty body does not tell what GET would get
             headers[CONTENT_LENGTH] = str(length)
-        if length != 0 and not bodiless(method, self._status):
+        if length != 0 and not bodiless("GET" if method == "HEAD" else method, self._status):
             headers.setdefault(CONTENT_TYPE, OCTET_STREAM)
         self._drop_framing(exchange)
         if DATE not in headers:
