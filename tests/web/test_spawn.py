@@ -1,5 +1,6 @@
 """The tasks of a request: the response waits for them, and nothing of them is left behind it."""
 
+import io
 import logging
 from contextvars import ContextVar
 
@@ -34,6 +35,34 @@ async def test_the_response_waits_for_what_was_spawned():
     assert steps[0] == "returned"
     assert sorted(steps[1:]) == ["a", "b"]
     assert anyio.current_time() - start == pytest.approx(1)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_the_body_of_a_response_that_is_not_sent_is_closed(fails: bool):
+    """Behind a returned response, a task raises, or the client leaves."""
+    file = io.BufferedReader(io.BytesIO(b"body"))
+
+    async def task() -> None:
+        await anyio.sleep(1)
+        if fails:
+            raise LookupError
+        await anyio.sleep_forever()
+
+    async def handler(request: web.Request) -> web.Response:
+        request.spawn(task)
+        return web.Response(body=file)
+
+    async with serving(app_of(handler)) as served:
+        connection = served.connect()
+        await connection.stream.send(get())
+        if fails:
+            assert (await connection.answer()).status == 500
+        else:
+            await anyio.sleep(1)
+            assert not file.closed
+            connection.stream.close()
+            await anyio.sleep(1)
+        assert file.closed
 
 
 async def test_a_connection_lives_on_behind_it():

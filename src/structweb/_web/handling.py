@@ -83,6 +83,16 @@ def _has_prepare_receivers(app: Application) -> bool:
     return bool(app.on_response_prepare) or any(map(_has_prepare_receivers, app.subapps))
 
 
+async def _join(crew: Crew, answer: object) -> None:
+    """Wait for the tasks of a request, and raise what they raised: then `answer` is not going to be sent."""
+    try:
+        await crew.join()
+    except BaseException:
+        if isinstance(answer, StreamResponse):
+            await answer._discard()
+        raise
+
+
 async def dismissed(crew: Crew) -> ExceptionGroup[Exception] | None:
     """End the tasks of a request; return what the first of them raised.  KeyboardInterrupt and SystemExit go on."""
     try:
@@ -125,7 +135,7 @@ class AnsweringHandler(ABC, Generic[R]):
         try:
             answer = await self.handle(request, exchange)
             if exchange.crew is not None:
-                await exchange.crew.join()
+                await _join(exchange.crew, answer)
             # The first test answers for most: StreamResponse is an abstract mapping, and asking those takes a while.
             if answer.__class__ is Response or (
                 isinstance(answer, StreamResponse) and not isinstance(answer, HTTPException)

@@ -284,8 +284,11 @@ class Response(StreamResponse):
         try:
             await super()._send(request)
         finally:
-            if isinstance(self._body, Payload):
-                await self._body.close()  # also if sending it failed before it began
+            await self._discard()  # also if sending it failed before it began
+
+    async def _discard(self) -> None:
+        if isinstance(self._body, Payload):
+            await self._body.close()
 
     def _whole_body(self) -> Bytes | None:
         """Return the body, or None if it cannot be sent in one go."""

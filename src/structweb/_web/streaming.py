@@ -278,3 +278,6 @@ class StreamResponse(State, ResponseHeaders, ResponseCookies, CompressedBody):
             self._check_same(request)
         await self.prepare(request)
         await self.write_eof()
+
+    async def _discard(self) -> None:
+        """Release what the body holds: nothing more of it is sent."""
