@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -342,6 +343,37 @@ async def test_chunked(ten, tmp_path):
         assert b"Content-Length" not in head
         assert body.endswith(b"\r\n0\r\n\r\n")
         assert len(body) >= size
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+async def test_a_file_that_broke_off_is_not_ended(tmp_path, compressed):
+    """Its handler passes over the error, and returns the response: a client must not take what it got for the file."""
+    path = made(tmp_path / "large", os.urandom(1_000_000))
+    cut = False
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        nonlocal cut
+        response = web.FileResponse(path)
+        if compressed:
+            response.enable_compression(web.ContentCoding.gzip)
+        else:
+            response.enable_chunked_encoding()
+        with suppress(EOFError, OSError):
+            await response.prepare(request)
+            raise AssertionError
+        cut = True
+        return response
+
+    async def cut_off(request: web.Request, response: web.StreamResponse) -> None:
+        os.truncate(path, 500_000)
+
+    app = web.Application()
+    app.router.add_get("/", handler)
+    app.on_response_prepare.append(cut_off)
+    data = await talk(app, request_bytes())
+    assert cut
+    assert data.startswith(b"HTTP/1.1 200")
+    assert not data.endswith(b"0\r\n\r\n")
 
 
 async def test_http_1_0(tmp_path):

@@ -4,6 +4,7 @@ import io
 import json
 import warnings
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 
 import anyio
 import pytest
@@ -133,6 +134,28 @@ async def test_a_generator_is_closed_when_the_client_leaves():
         connection.stream.close()
         with anyio.fail_after(5):
             await closed.wait()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_body_that_broke_off_is_not_ended(fails: bool):
+    """Its handler gives up waiting, or passes over its error, and returns the response: a client must not take it for whole."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"one"
+        await anyio.sleep(10)
+        if fails:
+            raise LookupError
+        yield b"two"
+
+    async def handler(request: web.Request) -> web.Response:
+        response = web.Response(body=pieces())
+        await response.prepare(request)
+        with anyio.move_on_after(5 if not fails else 20), suppress(LookupError):
+            await response.write_eof()
+        return response
+
+    data = await talk(handler, request_bytes())
+    assert data.endswith(b"\r\n\r\n3\r\none\r\n")
 
 
 @pytest.mark.parametrize("piece", ["text", 1, None])

@@ -20,7 +20,7 @@ from structweb._web.headers import (
     LooseHeaders,
 )
 from structweb._web.representation import Representation, error_status, open_file
-from structweb._web.streaming import Stage, StreamResponse
+from structweb._web.streaming import Bytes, Stage, StreamResponse
 from structweb._wire.codings import ContentCoding, Encoder, make_encoder
 from structweb._wire.conditional import Outcome
 from structweb._wire.ranges import ByteRange, select_ranges
@@ -116,6 +116,12 @@ class FileResponse(StreamResponse):
         finally:
             await self._close(found)
         return self
+
+    async def write_eof(self, data: Bytes = b"") -> None:
+        """Do nothing: `prepare` has sent everything.  Raises RuntimeError if it has failed, or was cancelled, half-way."""
+        if self._stage is Stage.STARTED:
+            raise RuntimeError("cannot end the response: sending its file has failed or was cancelled half-way")
+        await super().write_eof(data)
 
     async def _close(self, found: Representation) -> None:
         if found.file is None:

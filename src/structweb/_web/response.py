@@ -67,6 +67,8 @@ class Response(StreamResponse):
     # What is sent in place of the body, once that is compressed, and the body that it was made of.
     _compressed: bytes | None = None
     _compressed_from: Bytes | None = None
+    # Whether a payload has begun to write itself: it cannot do so twice.
+    _begun: bool = False
     # Whether sending it in one go is the same as preparing it and writing it: not if a subclass does that its own way.
     _direct: bool = True
 
@@ -239,6 +241,9 @@ class Response(StreamResponse):
             return
         exchange = self._exchange
         if self._stage is Stage.STARTED and exchange is not None:
+            if self._begun:
+                raise RuntimeError("cannot end the response: writing its body has failed or was cancelled half-way")
+            self._begun = True
             try:
                 if not bodiless(exchange.head.method, self._status):
                     await body.write(self)
