@@ -1,6 +1,7 @@
 """Multipart bodies through requests, read and written (W-115..W-122, S-54, S-55)."""
 
 import base64
+import binascii
 import gzip
 import io
 import tracemalloc
@@ -576,6 +577,15 @@ async def test_what_a_writer_writes_a_reader_reads():
     assert await read(look, reply.body, reply.get("Content-Type"), chunk=100) == [
         b"a" * 10_000, b"b" * 1000, ("é=\n" * 100).encode(), b"d", ["inside"], b"012",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("data", [b"a\r\nb\nc", b"a\nb\r\nc\rd", b"\n\r\n\r\r\n", bytes(range(256)) + b"\r\n \t"])
+async def test_what_is_quoted_printable_comes_out_as_it_went_in(data):
+    """With line ends of several kinds, too: Python makes them all alike."""
+    writer = MultipartWriter(boundary="-")
+    writer.append(data, {"Content-Transfer-Encoding": "quoted-printable"})
+    encoded = (await writer.as_bytes()).partition(b"\r\n\r\n")[2].removesuffix(b"\r\n-----\r\n")
+    assert binascii.a2b_qp(encoded) == data
 
 
 async def test_bytes_of_a_writer():

@@ -42,7 +42,9 @@ def transfer_encode(data: bytes, encoding: str) -> bytes:
     """Return `data` in ``base64`` or ``quoted-printable``; call it with multiples of 57 bytes, or everything."""
     if encoding == "base64":
         return base64.encodebytes(data).replace(b"\n", b"\r\n")
-    return binascii.b2a_qp(data)
+    # As text, lines stay lines; but they are all given the end that the first one has.
+    alike = data.count(b"\r\n") in (0, data.count(b"\n"))
+    return binascii.b2a_qp(data, istext=alike)
 
 
 def whole_length(data: bytes, encoding: str) -> int:
