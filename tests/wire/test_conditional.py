@@ -26,6 +26,7 @@ TAGS = st.builds(ETag, VALUES, st.booleans())
         ('"a", W/"b","c"', (ETag("a"), ETag("b", is_weak=True), ETag("c"))),
         ('"a" , "b"', (ETag("a"), ETag("b"))),
         ('"a",, "b"', (ETag("a"), ETag("b"))),
+        (', ,"a",', (ETag("a"),)),  # RFC 9110 section 5.6.1.2: empty elements do not count
         ('"a", x, "b"', (ETag("a"),)),
         ('"a" "b"', ()),
         ('w/"a"', ()),

@@ -47,7 +47,7 @@ def parse_etags(header: str | None) -> tuple[ETag, ...] | None:
     if header == ETAG_ANY:
         return (ETag(ETAG_ANY),)
     tags: list[ETag] = []
-    at = 0
+    at = len(header) - len(header.lstrip(", \t"))
     while (match := _ENTITY_TAG.match(header, at)) is not None:
         separator = _SEPARATOR.match(header, match.end())
         if separator is None:
