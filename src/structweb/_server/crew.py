@@ -123,10 +123,8 @@ class Crew:
                 self._ended.set()
 
     def _failed(self, error: BaseException, *, told: bool) -> None:
-        if self._ended is not None:
-            self._failures.append(
-                error
-            )  # `dismiss` raises it, and its owner may have something to see to before it ends
+        if self._ended is not None:  # `dismiss` raises it: its owner may have something to see to before it ends
+            self._failures.append(error)
         elif told:
             self._late.append(error)
         else:
@@ -159,12 +157,14 @@ class Crew:
         Its own cancellation does not shorten the wait.
         """
         self._ending = True
-        with anyio.CancelScope(shield=True):  # as in `dismiss`
-            while self._scopes and (left := self._scopes.keys() - but):
-                for scope in left:
-                    scope.cancel()
-                await self._next_end()
-        self._ending = False
+        try:
+            with anyio.CancelScope(shield=True):  # as in `dismiss`
+                while self._scopes and (left := self._scopes.keys() - but):
+                    for scope in left:
+                        scope.cancel()
+                    await self._next_end()
+        finally:
+            self._ending = False
         late, self._late = self._late, []
         if late:
             raise BaseExceptionGroup(f"tasks of {self._owner} failed", late)

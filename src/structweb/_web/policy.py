@@ -38,7 +38,8 @@ class LimitOptions(TypedDict, total=False):
     client_max_size: int | None
     #: Fields of a form; 0 or None: no limit.
     client_max_fields: int | None
-    #: Seconds that the handler may take, its tasks (`request.spawn`) and the route's middlewares included; None: no limit.  Then a TimeoutError: 504.
+    #: Seconds that the handler may take, its tasks (`request.spawn`) and the route's middlewares included; None: no
+    #: limit.  Then a TimeoutError: 504.
     handler_timeout: float | None
     #: The name of a request header in which a client may say how many seconds it waits: a decimal number.  The handler
     #: has so long, or `handler_timeout` if that is less; a malformed value is answered with 400.  None: no such header.
