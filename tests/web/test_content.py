@@ -229,8 +229,9 @@ async def test_readchunk_ends_where_a_chunk_ends_whatever_was_read_before(seed, 
                     read = await content.readexactly(min(random.choice([1, 40]), len(body) - at))
                 case _:
                     read, ended = await content.readchunk()
-                    assert ended
-                    assert at + len(read) == min(end for end in ends if end > at)
+                    end = min((end for end in ends if end > at), default=at)
+                    assert at + len(read) <= end
+                    assert ended is (at < at + len(read) == end)  # not all of it may have arrived
             assert body[at:].startswith(read)
             at += len(read)
         return at
