@@ -146,8 +146,9 @@ class BaseRunner(ABC):
         self._state = State.STARTING
         self._task = anyio.get_current_task()
         # Scopes want a loop, and a runner may be made before there is one.
-        # Around the application and its connections.  While they live it is a shield: what cancels the task from
-        # outside ends the body alone, and requests under way can finish.  Cancelled itself, it ends everything.
+        # Around the application and its connections.  Once that is started it is a shield: what cancels the task from
+        # outside ends the body alone; requests under way can finish, and each clean-up has its time.  Cancelled itself,
+        # it ends everything.
         self._shelter = anyio.CancelScope()
         # Around the delay before the drain, which is bounded.
         self._delay = anyio.CancelScope(shield=True)
@@ -182,7 +183,6 @@ class BaseRunner(ABC):
         await stack.enter_async_context(self._lifespan())
         await anyio.lowlevel.checkpoint_if_cancelled()  # tasks of the application may have been struck already
         self._shelter.shield = True
-        stack.callback(setattr, self._shelter, "shield", False)  # a lifespan has a shield and a limit of its own
         server = self._make_server()
         await stack.enter_async_context(Aside(server))
         self._server = server
