@@ -1,5 +1,6 @@
 """Services: tasks of an application from start-up until after the last handler (B-08, X-08, S-31, S-32)."""
 
+import math
 from collections.abc import AsyncIterator
 from functools import partial
 
@@ -227,7 +228,16 @@ def test_arguments_are_checked():
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"initial": -1}, {"initial": 5, "maximum": 1}, {"factor": 0.5}, {"jitter": 2}, {"attempts": 0}]
+    "arguments",
+    [
+        {"initial": -1},
+        {"initial": 5, "maximum": 1},
+        {"factor": 0.5},
+        {"jitter": 2},
+        {"attempts": 0},
+        {"healthy": -1},
+        *({name: math.nan} for name in ("initial", "maximum", "factor", "jitter", "attempts", "healthy")),
+    ],
 )
 def test_back_off_is_checked(arguments):
     with pytest.raises(ValueError, match="got "):

@@ -76,10 +76,10 @@ class Backoff:
     random: Callable[[], float] = random.random
 
     def __post_init__(self) -> None:
-        if self.initial < 0 or self.maximum < self.initial or self.factor < 1 or not 0 <= self.jitter <= 1:
+        if not (0 <= self.initial <= self.maximum and self.factor >= 1 and 0 <= self.jitter <= 1):
             raise ValueError(f"expected 0 <= initial <= maximum, factor >= 1 and 0 <= jitter <= 1, got {self!r}")
-        if self.attempts < 1:
-            raise ValueError(f"attempts must be 1 or more, got {self.attempts!r}")
+        if not (self.attempts >= 1 and self.healthy >= 0):
+            raise ValueError(f"attempts must be 1 or more, and healthy 0 or more, got {self!r}")
 
     def pauses(self) -> Iterator[float]:
         """Yield the pauses of one row, without an end."""
