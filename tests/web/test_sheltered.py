@@ -73,3 +73,16 @@ async def test_it_may_come_when_clean_up_is_under_way(moment: float):
             pass
     assert house.events == IN_ORDER
     assert runner.report.clean
+
+
+@pytest.mark.parametrize("moment", [0.5, 1.5, 10])
+async def test_it_may_come_when_a_failed_start_is_undone(moment: float):
+    async def fail(app: web.Application) -> None:
+        raise LookupError("at the start")
+
+    house = House()
+    house.app.on_startup.append(fail)
+    with anyio.move_on_after(moment), pytest.raises(LookupError):
+        async with web.AppRunner(house.app, cleanup_timeout=30):
+            raise AssertionError
+    assert house.events == ["loose", "job", "quick", "slow"]

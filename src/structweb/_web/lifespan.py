@@ -78,7 +78,8 @@ class Lifespan:
     When a background task crashes (one of `start_soon`, a critical service, or one in a task group that a clean-up
     context holds open), the body is cancelled, everything is cleaned up, and the block raises the task's own exception.
     With `on_failure`, tasks of `start_soon` and services call that in place of cancelling the body: it has to bring
-    the body to an end.
+    the body to an end.  `on_failed_start` is called before a start is undone that has raised an error: it may shelter
+    that from cancellations.
 
     Leaving runs every clean-up, whatever becomes of the others, and raises what they raised: one error as itself,
     several as a `CleanupError`.  If the body raised an error of its own, that one comes out and theirs are logged.
@@ -96,6 +97,7 @@ class Lifespan:
         grace: float = CLEANUP_GRACE,
         cleanup_timeout: float = CLEANUP_TIMEOUT,
         on_failure: Callable[[], None] | None = None,
+        on_failed_start: Callable[[], None] | None = None,
     ) -> None:
         check_seconds(cleanup_timeout, "cleanup_timeout", "Lifespan()")
         self.grace = grace
@@ -111,6 +113,7 @@ class Lifespan:
         self.notice: Final = ShutdownNotice()
         self._started = False
         self._on_failure = on_failure
+        self._on_failed_start = on_failed_start
         self._background = BackgroundTasks(self._stop)
         self._unwinding: Unwinding | None = None
         self._hurried = False
@@ -207,6 +210,8 @@ class Lifespan:
 
     async def _fail(self, exc: BaseException) -> None:
         """Unwind a start that `exc` ended; raise what is behind `exc`, or return if that is `exc` itself."""
+        if self._on_failed_start is not None and isinstance(exc, Exception):
+            self._on_failed_start()
         unwinding = await self._unwind(exc, completed=False)
         self._raise_failure(unwinding, exc)
         if not is_cancellation(exc):

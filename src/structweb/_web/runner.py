@@ -182,12 +182,16 @@ class BaseRunner(ABC):
         stack.enter_context(self._shelter)
         await stack.enter_async_context(self._lifespan())
         await anyio.lowlevel.checkpoint_if_cancelled()  # tasks of the application may have been struck already
-        self._shelter.shield = True
+        self._take_shelter()
         server = self._make_server()
         await stack.enter_async_context(Aside(server))
         self._server = server
         stack.push_async_callback(self._drain, server)
         self._body.__enter__()
+
+    def _take_shelter(self) -> None:
+        """Keep cancellations from outside away from the application and its connections."""
+        self._shelter.shield = True
 
     async def _relay_cancellation(self, *, task_status: TaskStatus[None]) -> None:
         """Wait outside the shelter for a cancellation of the task, and let it reach the body."""
@@ -326,7 +330,9 @@ class AppRunner(BaseRunner):
         every: Any = {"access_log_class": access_log_class, **options, **app.handler_args}  # Any: unchecked as yet
         self._settings = settings_from(every, "AppRunner()")
         self._app = app
-        self._life = Lifespan(app, cleanup_timeout=cleanup_timeout, on_failure=self._fall)
+        self._life = Lifespan(
+            app, cleanup_timeout=cleanup_timeout, on_failure=self._fall, on_failed_start=self._take_shelter
+        )
 
     @property
     def app(self) -> Application:
