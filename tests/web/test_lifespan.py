@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
+from structweb import jobs, web
 from structweb._web.app import Application
 from structweb._web.failures import CleanupError
 from structweb._web.lifespan import Lifespan
@@ -765,3 +766,24 @@ async def test_context_variables_of_the_start_are_seen_at_the_end():
     async with Lifespan(app):
         seen.append(variable.get())
     assert seen == ["context", "startup", "startup"]
+
+
+async def test_contexts_may_set_state_at_each_start():
+    """The suite takes warnings for errors."""
+    key = web.AppKey("key", object)
+    seen = []
+
+    async def context(app: web.Application):
+        app[key] = value = object()
+        seen.append(value)
+        yield
+        assert app[key] is value
+
+    app = web.Application()
+    app.cleanup_ctx.append(context)
+    jobs.setup(app)
+    for _ in range(2):
+        async with Lifespan(app):
+            with pytest.warns(DeprecationWarning, match="changing the state of a running application"):
+                app[key] = seen[-1]
+    assert seen[0] is not seen[1]

@@ -180,7 +180,7 @@ class Application(Policied, ServiceHost, MutableMapping[str | AppKey[Any], Any])
         return self._state.get(key, default)
 
     def _warn_if_frozen(self) -> None:
-        if self._frozen:
+        if self._frozen and (self._lifespan is None or self._lifespan.started):  # else it starts once more
             warnings.warn(
                 "changing the state of a running application: set it before the start, or keep a mutable object in it",
                 DeprecationWarning,

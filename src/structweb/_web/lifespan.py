@@ -118,6 +118,11 @@ class Lifespan:
         self._unwinding: Unwinding | None = None
         self._hurried = False
 
+    @property
+    def started(self) -> bool:
+        """Whether everything has been started."""
+        return self._started
+
     async def __aenter__(self) -> Self:
         if self._stage is not Stage.NEW:
             raise RuntimeError(f"cannot start {self._app!r}: its lifespan is {self._stage.value}")

@@ -75,8 +75,8 @@ class _Embedded(AbstractAsyncContextManager[None, None]):
             begun = anyio.Event()
             self._host.start_soon(self._run, begun, name="structweb jobs")
             await begun.wait()
+            self._app[AIOJOBS_SCHEDULER] = self._scheduler
             stack.pop_all()
-        self._app[AIOJOBS_SCHEDULER] = self._scheduler
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
