@@ -279,6 +279,59 @@ async def test_no_comment_behind_the_end():
     assert steps == ["undisturbed"]
 
 
+@pytest.mark.parametrize("compressed", [False, True])
+async def test_no_comment_while_a_slow_client_takes_the_end(compressed: bool):
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.EventSourceResponse(ping_interval=1)
+        if compressed:
+            response.enable_compression(web.ContentCoding.gzip)
+        await response.prepare(request)
+        async with response:
+            await response.send("the last one")
+            await response.write_eof()
+        return response
+
+    answer = await talk(handler, request_bytes())
+    async with serving(app_of(handler)) as served, anyio.create_task_group() as group:
+        client, server = memory_pipe(len(answer) - 3)  # all but its end fits
+        group.start_soon(served.engine.serve_stream, server)
+        await client.send(request_bytes())
+        await anyio.sleep(10)
+        reply = parse(await client.receive_all())
+        client.close()
+    assert reply.body == parse(answer).body
+
+
+async def test_a_stream_that_is_stopped_while_a_slow_client_takes_the_end_ends_then():
+    ended = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.EventSourceResponse(ping_interval=None)
+        await response.prepare(request)
+        start = anyio.current_time()
+        async with response, anyio.create_task_group() as group:
+            group.start_soon(stop, response)
+            await response.send("the last one")
+            await response.write_eof()
+            await anyio.sleep(1000)
+        ended.append(anyio.current_time() - start)
+        return response
+
+    async def stop(response: web.EventSourceResponse) -> None:
+        await anyio.sleep(1)
+        response.stop_streaming()
+
+    answer = await talk(handler, request_bytes())
+    async with serving(app_of(handler)) as served, anyio.create_task_group() as group:
+        client, server = memory_pipe(len(answer) - 3)  # all but its end fits
+        group.start_soon(served.engine.serve_stream, server)
+        await client.send(request_bytes())
+        await anyio.sleep(10)
+        assert parse(await client.receive_all()).body == parse(answer).body
+        client.close()
+    assert ended == [pytest.approx(1), pytest.approx(10)]
+
+
 async def test_compressed_events_arrive_one_by_one():
     async def handler(request: web.Request) -> web.StreamResponse:
         response = web.EventSourceResponse(ping_interval=1)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Self
 import anyio
 
 from structweb._web.headers import CONTENT_TYPE, LooseHeaders
-from structweb._web.streaming import Stage, StreamResponse
+from structweb._web.streaming import Bytes, Stage, StreamResponse
 from structweb._wire.reply import bodiless
 
 if TYPE_CHECKING:
@@ -159,9 +159,20 @@ class EventSourceResponse(StreamResponse):
         try:
             await self.write(encoded)
         finally:
-            # What `stop_streaming` has put off; with the turn still held, those who wait for it in the block go, too.
-            if self._block is not None and self._over.is_set():
-                self._block.cancel()
+            self._end_if_over()
+
+    def _end_if_over(self) -> None:
+        """Do what `stop_streaming` has put off; with the turn still held, those who wait for it in the block go, too."""
+        if self._block is not None and self._over.is_set():
+            self._block.cancel()
+
+    async def write_eof(self, data: Bytes = b"") -> None:
+        """End the body; see `StreamResponse.write_eof`.  What is on its way goes first, and no comment follows."""
+        async with self._turn:
+            try:
+                await super().write_eof(data)
+            finally:
+                self._end_if_over()
 
     def stop_streaming(self) -> None:
         """End the block, from whichever task; an event that is on its way gets there whole before.
