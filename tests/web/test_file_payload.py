@@ -125,6 +125,32 @@ async def test_a_file_that_grows_behind_the_head_is_sent_as_long_as_that_says(pa
     assert handler.all_closed
 
 
+@pytest.mark.parametrize("compressed", [False, True])
+async def test_a_file_that_is_cut_while_it_is_sent_in_chunks_is_not_ended(tmp_path: Path, compressed: bool):
+    """A client could not tell that end from the file's."""
+    path = tmp_path / "large"
+    path.write_bytes(os.urandom(2_000_000))
+    handler = Sent(path)
+
+    async def chunked(request: web.Request) -> web.Response:
+        response = await handler(request)
+        if compressed:
+            response.enable_compression(web.ContentCoding.gzip)
+        else:
+            response.enable_chunked_encoding()
+        return response
+
+    async with serving(app_of(chunked)) as served:
+        connection = served.connect()
+        await connection.stream.send(request_bytes())
+        await connection.stream.receive_until(b"\r\n\r\n")
+        os.truncate(path, 1_000_000)
+        received = await connection.rest()
+    assert 250_000 < len(received) < 1_100_000
+    assert not received.endswith(b"0\r\n\r\n")
+    assert handler.all_closed
+
+
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
 @pytest.mark.parametrize("status", [200, 204, 304])
 async def test_it_is_closed_though_nothing_of_it_is_sent(path: Path, method: str, status: int):

@@ -93,7 +93,8 @@ class IOBasePayload(Payload):
     async def write_with_length(self, writer: PayloadWriter, content_length: int | None) -> None:
         """Write at most `content_length` bytes of the file.
 
-        No more than `size` either: a file that grows meanwhile would outgrow the length that was announced.
+        No more than `size` either: a file that grows meanwhile would outgrow the length that was announced.  Raises
+        EOFError for a file that is cut meanwhile: where no length was announced, nobody could tell.
         """
         sizes = [size for size in (self.size, content_length) if size is not None]
         left = min(sizes) if sizes else None
@@ -103,6 +104,8 @@ class IOBasePayload(Payload):
             piece = await _in_thread(lambda: read(wanted))  # noqa: B023 - it has run when the next round begins
             read = self._read
             if not piece:
+                if left is not None:
+                    raise EOFError(f"{self._value!r} was cut while it was sent, {left} bytes are missing")
                 break
             if left is not None:
                 piece = piece[:left]
