@@ -1,8 +1,13 @@
 """Files as bodies (W-073)."""
 
+import bz2
+import gzip
 import io
+import lzma
 import os
+import tempfile
 import tracemalloc
+import types
 from pathlib import Path
 
 import anyio
@@ -82,6 +87,32 @@ async def test_a_file_without_name_or_position(tmp_path: Path):
 
     reply = await ask(handler)
     assert (reply.body, reply.get("Content-Disposition")) == (b"from a pipe", None)
+
+
+@pytest.mark.parametrize("module", [gzip, bz2, lzma], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("mode", ["rb", "rt", "buffered"])
+async def test_a_file_that_decompresses_is_sent_in_chunks(tmp_path: Path, module: types.ModuleType, mode: str):
+    """Its descriptor is that of the compressed file, whose size says nothing about what comes out."""
+    path = tmp_path / "compressed"
+    path.write_bytes(module.compress(b"some text " * 1000))
+
+    async def handler(request: web.Request) -> web.Response:
+        file = module.open(path, "rt" if mode == "rt" else "rb")
+        return web.Response(body=io.BufferedReader(file) if mode == "buffered" else file)
+
+    reply = await ask(handler)
+    assert (reply.body, reply.get("Content-Length")) == (b"some text " * 1000, None)
+
+
+async def test_a_spooled_file_is_sent_with_its_length():
+    async def handler(request: web.Request) -> web.Response:
+        file = tempfile.SpooledTemporaryFile()  # noqa: SIM115 - the response closes it
+        file.write(b"spooled")
+        file.seek(2)
+        return web.Response(body=file)
+
+    reply = await ask(handler)
+    assert (reply.body, reply.get("Content-Length")) == (b"ooled", "5")
 
 
 async def test_a_file_that_grows_does_not_outgrow_its_length(path: Path):

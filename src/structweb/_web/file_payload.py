@@ -5,6 +5,7 @@ import io
 import os
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
 from typing import IO, Any, Final, TypeVar
 
 from structweb._web.headers import CONTENT_DISPOSITION
@@ -29,6 +30,14 @@ def _file_name(file: object) -> str | None:
     return Path(name).name if isinstance(name, str) and name and name[0] != "<" and name[-1] != ">" else None
 
 
+def _size_below(file: Any) -> int:  # Any: as IOBasePayload takes them
+    """Return the size of the file behind a descriptor.  Raises OSError if reading gives others than its bytes."""
+    raw = file.raw if isinstance(file, io.BufferedReader | io.BufferedRandom) else file
+    if not isinstance(raw, io.FileIO | SpooledTemporaryFile):
+        raise OSError(f"not a plain file: {file!r}")  # one that decompresses has the descriptor of what is compressed
+    return os.fstat(file.fileno()).st_size
+
+
 class IOBasePayload(Payload):
     """A file that is open for reading bytes, from its position to its end.
 
@@ -51,14 +60,14 @@ class IOBasePayload(Payload):
 
     @property
     def size(self) -> int | None:
-        """The bytes from where the file stood to its end, when first asked; None for a pipe and the like.
+        """The bytes from where the file stood to its end, when first asked; None for a pipe, a `gzip` file and the like.
 
         What was told once holds, though the file may grow: it stands in a head that was sent.
         """
         if self._size is None:
             start = self._find_start()
             try:
-                self._size = None if start is None else max(0, os.fstat(self._value.fileno()).st_size - start)
+                self._size = None if start is None else max(0, _size_below(self._value) - start)
             except (OSError, AttributeError, ValueError):  # no descriptor, or closed
                 return None
         return self._size
