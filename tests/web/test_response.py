@@ -578,6 +578,27 @@ async def test_cookies():
     ]
 
 
+async def test_cookies_that_a_receiver_of_on_response_prepare_sets():
+    """They are sent, too; those of the handler once, and not if the receiver has taken their field away."""
+
+    async def handler(request):
+        response = Response(text="x")
+        response.set_cookie("kept", "1")
+        response.set_cookie("changed", "1")
+        response.set_cookie("taken", "1")
+        return response
+
+    async def receiver(request, response):
+        fields = response.headers.popall("Set-Cookie")
+        response.headers.extend([("Set-Cookie", field) for field in fields if not field.startswith("taken")])
+        response.set_cookie("late", "1")
+        response.set_cookie("changed", "2")
+
+    app = app_of(handler)
+    app.on_response_prepare.append(receiver)
+    assert cookies_of(await ask(app)) == ["kept=1; Path=/", "changed=2; Path=/", "late=1; Path=/"]
+
+
 async def test_deleted_cookie_that_is_set_again_lives():
     def make():
         response = StreamResponse()

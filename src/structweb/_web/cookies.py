@@ -49,6 +49,10 @@ class ResponseCookies(ABC):
             self._cookies = SimpleCookie()
         return self._cookies
 
+    def _cookie_lines(self) -> dict[str, str]:
+        """Return the value of Set-Cookie for each cookie."""
+        return {name: morsel.OutputString() for name, morsel in self._cookies.items()} if self._cookies else {}
+
     def set_cookie(
         self,
         name: str,

@@ -197,7 +197,10 @@ class StreamResponse(State, ResponseHeaders, ResponseCookies, CompressedBody):
             if self._compression:
                 await self._start_compression(request)
             self._complete_headers(exchange)
+            told = self._cookie_lines()
             await request._prepare_hook(self)
+            if self._cookies:
+                self._tell_late_cookies(told)
         except BaseException:
             self._stage = Stage.UNSENT
             raise
@@ -206,9 +209,8 @@ class StreamResponse(State, ResponseHeaders, ResponseCookies, CompressedBody):
 
     def _complete_headers(self, exchange: "Exchange") -> None:
         headers = self.headers
-        if self._cookies:
-            for morsel in self._cookies.values():
-                headers.add(SET_COOKIE, morsel.OutputString())
+        for line in self._cookie_lines().values():
+            headers.add(SET_COOKIE, line)
         method, version = exchange.head.method, exchange.head.version
         length = self.content_length
         if self._chunked or length is None:
@@ -225,6 +227,14 @@ class StreamResponse(State, ResponseHeaders, ResponseCookies, CompressedBody):
             headers[DATE] = _date_line(int(time()))
         if exchange.config.server_header is not None:
             headers.setdefault(SERVER, exchange.config.server_header)
+
+    def _tell_late_cookies(self, told: dict[str, str]) -> None:
+        """Add the cookies that on_response_prepare has set, in place of those that were there before."""
+        late = {name: line for name, line in self._cookie_lines().items() if told.get(name) != line}
+        if late:
+            replaced = {told[name] for name in late if name in told}
+            lines = [line for line in self.headers.popall(SET_COOKIE, ()) if line not in replaced]
+            self.headers.extend([(SET_COOKIE, line) for line in (*lines, *late.values())])
 
     def _drop_framing(self, exchange: "Exchange") -> None:
         """Take back the fields that a response without body bytes must not have (RFC 9110 section 8.6, 9112 6.1)."""
