@@ -23,6 +23,16 @@ pytestmark = [pytest.mark.anyio, pytest.mark.real_backends]  # worker threads
 DATA = bytes(range(256)) * 3000
 
 
+class Collected:
+    """A writer that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+
+    async def write(self, data: bytes, /) -> None:
+        self.pieces.append(bytes(data))
+
+
 class Sent:
     """A handler that answers with a file, and keeps it."""
 
@@ -113,6 +123,18 @@ async def test_a_spooled_file_is_sent_with_its_length():
 
     reply = await ask(handler)
     assert (reply.body, reply.get("Content-Length")) == (b"ooled", "5")
+
+
+async def test_at_most_so_many_bytes_of_a_pipe():
+    for length, sent in ((4, b"from"), (100, b"from a pipe")):
+        read, write = os.pipe()
+        os.write(write, b"from a pipe")
+        os.close(write)
+        collected = Collected()
+        payload = structweb.get_payload(open(read, "rb"))  # noqa: SIM115, PTH123, ASYNC230 - the payload closes it
+        await payload.write_with_length(collected, length)
+        await payload.close()
+        assert b"".join(collected.pieces) == sent
 
 
 async def test_a_file_that_grows_does_not_outgrow_its_length(path: Path):

@@ -113,7 +113,7 @@ class IOBasePayload(Payload):
             piece = await _in_thread(lambda: read(wanted))  # noqa: B023 - it has run when the next round begins
             read = self._read
             if not piece:
-                if left is not None:
+                if left is not None and self.size is not None:
                     raise EOFError(f"{self._value!r} was cut while it was sent, {left} bytes are missing")
                 break
             if left is not None:
