@@ -197,10 +197,11 @@ class StreamResponse(State, ResponseHeaders, ResponseCookies, CompressedBody):
             if self._compression:
                 await self._start_compression(request)
             self._complete_headers(exchange)
-            told = self._cookie_lines()
-            await request._prepare_hook(self)
-            if self._cookies:
-                self._tell_late_cookies(told)
+            if request._has_prepare_hook:
+                told = self._cookie_lines()
+                await request._prepare_hook(self)
+                if self._cookies:
+                    self._tell_late_cookies(told)
         except BaseException:
             self._stage = Stage.UNSENT
             raise
