@@ -23,6 +23,8 @@ from structweb import web
         ("structweb", "abc", "structweb.web AbstractRouter"),
         ("structweb", "multipart", "structweb itself has its names"),
         ("structweb.web", "RequestHandler", "request.transport"),
+        ("structweb.web", "MsgType", "WSMsgType"),
+        ("structweb", "MsgType", "WSMsgType"),
     ],
 )
 def test_what_is_not_here_names_what_is(module: str, name: str, hint: str):

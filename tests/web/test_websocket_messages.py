@@ -71,6 +71,11 @@ def collecting(seen: list[object], **options: object):
     return handler
 
 
+def test_an_attribute_of_the_past_names_its_replacement():
+    with pytest.raises(AttributeError, match="'WebSocketResponse' object has no attribute 'receive_msg': .*receive()"):
+        web.WebSocketResponse().receive_msg()
+
+
 async def test_each_type_of_message():
     """With its data and, for a close frame, its reason.  Fragments are one message."""
     seen: list[object] = []

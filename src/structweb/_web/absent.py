@@ -17,6 +17,7 @@ _WORKER: Final = (
     "one process for each core, behind a proxy or with structweb serve --reuse-port; see docs/how-to/deploy.md"
 )
 _AUTH: Final = "base64 reads and writes what stands behind 'Basic ' in Authorization; aiohttp deprecated the class"
+_MSG_TYPE: Final = "WSMsgType has its members, in capital letters"
 _QUEUE: Final = "there are no queues of bytes here: request.content has readers and iterators, anyio has memory streams"
 
 # Those that begin with Client and Trace are the client's, too.
@@ -70,6 +71,7 @@ _TOP: Final[Mapping[str, str]] = {
     "streamer": "web.Response(body=...) takes an async generator",
     "GunicornWebWorker": _WORKER,
     "GunicornUVLoopWebWorker": _WORKER,
+    "MsgType": _MSG_TYPE,
     "abc": "structweb has AbstractView and AbstractAccessLogger, structweb.web AbstractRouter and AbstractMatchInfo",
     "log": 'logging.getLogger("structweb.access"), "structweb.server", "structweb.web"',
     "set_zlib_backend": "bodies are compressed by the zlib of Python, and by what the extras brotli and zstd install",
@@ -78,6 +80,7 @@ _TOP: Final[Mapping[str, str]] = {
     **dict.fromkeys(("formdata", "http", "multipart", "payload", "streams"), "structweb itself has its names"),
 }
 _WEB: Final[Mapping[str, str]] = {
+    "MsgType": _MSG_TYPE,
     "RequestHandler": "request.transport, request.get_extra_info() and the settings of the server have what it had",
 }
 

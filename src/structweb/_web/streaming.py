@@ -41,6 +41,7 @@ _HINTS: Final = {
     "drain": "await response.write() waits for a slow client itself",
     "output_length": "body_length is the number of bytes that were sent",
     "chunk_size": "enable_chunked_encoding() takes no size: each write() is a chunk",
+    "receive_msg": "await receive(), of a WebSocketResponse, returns its next message",
 }
 
 
