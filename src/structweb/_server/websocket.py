@@ -136,7 +136,9 @@ class WebSocketSession(ClosingHandshake):
                         continue
                     finally:
                         self.reader = _NOBODY
-                    if (message := self._take_whole(data)) is not None and self.state is _OPEN:
+                    if self._heart is not None:
+                        self._heart.heard = True
+                    if (message := wire.feed_whole(data)) is not None and self.state is _OPEN:
                         return shape(message)
         except WebSocketError as exc:
             return shape(self._break_off(exc))
@@ -180,12 +182,6 @@ class WebSocketSession(ClosingHandshake):
             self.wire.feed(data)
         else:
             self.wire.feed_eof()
-
-    def _take_whole(self, data: bytes) -> Text | Binary | None:
-        """Take what was read; return it, if it is a message."""
-        if self._heart is not None:
-            self._heart.heard = True
-        return self.wire.feed_whole(data)
 
     def _not_read(self, exc: ConnectionError | InterruptedError) -> None:
         if isinstance(exc, ConnectionError):

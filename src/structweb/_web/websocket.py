@@ -280,6 +280,8 @@ class WebSocketResponse(StreamResponse):
         return session.receive(self._next)  # as `receive` has it, a coroutine less
 
     def _next(self, event: Incoming | None) -> WSMessage:
+        if event.__class__ is Binary:  # as `_message` has it, a call less
+            return _make(WSMessage, (_BINARY, event.data, ""))
         if event is None or event.__class__ is Close:  # what `LAST` has for types
             raise StopAsyncIteration
         return self._message(event)
