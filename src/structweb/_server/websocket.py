@@ -91,6 +91,7 @@ class WebSocketSession(ClosingHandshake):
 
     # -- receiving -------------------------------------------------------------------------------------------------
 
+    # Inbox, wire, transport: in one frame, since each coroutine on the way of a message is half a microsecond.
     async def receive(self, shape: Callable[[Incoming | None], T]) -> T:  # noqa: C901, PLR0912 - the hot path
         """Return what `shape` makes of what comes next, of None at the end: `state` and `close_code` say why.
 
@@ -98,8 +99,7 @@ class WebSocketSession(ClosingHandshake):
         """
         if self.receiving:
             raise RuntimeError("Concurrent call to receive() is not allowed")
-        connection = self.connection
-        here = not connection.away  # else it is a task of the handler that receives
+        here = not (connection := self.connection).away  # else it is a task of the handler that receives
         self.receiving = self.receives = self._lately = True
         self._turns += 1
         inbox, wire, transport = self.inbox, self.wire, self._transport
@@ -107,7 +107,6 @@ class WebSocketSession(ClosingHandshake):
             if self._turns > _FAIR_SHARE:
                 await self._give_way()
             connection.watching |= here  # what it waits for here is no reason to call the attendant
-            # Inbox, wire, transport: in one frame, since each coroutine on the way of a message is half a microsecond.
             while True:
                 if inbox.messages:
                     return shape(inbox.take())
