@@ -1,5 +1,7 @@
 """Virtual time: what waits for an hour passes at once, on both backends (B-07)."""
 
+import asyncio
+import threading
 import time
 
 import anyio
@@ -63,6 +65,20 @@ async def test_an_hour_of_keep_alive_takes_no_time() -> None:
         assert await client.receive_all() == b""
     assert anyio.current_time() - began == pytest.approx(3600 + 5400, abs=2)
     assert time.monotonic() - began_really < 60
+
+
+def test_threads_of_the_default_executor_are_waited_for_without_a_limit() -> None:
+    """Since Python 3.12 asyncio waits 300 seconds for them, which pass at once where time is virtual."""
+    gate = threading.Event()
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.run_in_executor(None, gate.wait)
+        loop.call_later(400, gate.set)
+
+    backend, options = virtual_backend("asyncio")
+    anyio.run(main, backend=backend, backend_options=options)
+    assert gate.is_set()
 
 
 def test_an_unknown_backend_is_named() -> None:

@@ -52,6 +52,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         """Return the virtual time in seconds."""
         return self._clock.now
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Wait for the threads of the default executor, however long: `timeout` would be over before they can end."""
+        await super().shutdown_default_executor()
+
 
 def virtual_backend(name: str) -> tuple[str, dict[str, Any]]:  # Any: what each backend's runner takes
     """Return the backend `name` ("asyncio" or "trio") with options for virtual time.
